@@ -1,0 +1,13 @@
+//! A peer: shares files and folders, and fetches them from many peers at once.
+
+pub mod api;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod connection;
+pub mod download;
+pub mod error;
+pub mod event;
+pub mod p2p;
+pub mod root;
+pub mod storage;

@@ -1,0 +1,1 @@
+//! Delays between retries; jitter is an argument.

@@ -1,0 +1,1 @@
+//! What a share consists of.

@@ -1,0 +1,4 @@
+//! The peer protocol.
+
+pub mod codec;
+pub mod peer;

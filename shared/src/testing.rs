@@ -1,0 +1,1 @@
+//! Fixtures and strategies for tests.

@@ -1,0 +1,1 @@
+//! REST bodies used by tracker and peer.
