@@ -10,5 +10,5 @@ trap 'rm -f "$log"' EXIT
 if cargo deny --locked fetch db >"$log" 2>&1; then
   cargo deny --locked check --disable-fetch advisories
 else
-  echo "advisories NOT checked: their database could not be fetched ($(tail -n 1 "$log" | cut -c1-160))"
+  echo "advisories NOT checked, their database could not be fetched: $(grep -m1 -E 'fatal|error' "$log" | cut -c1-160)"
 fi

@@ -1,1 +1,15 @@
-//! placeholder
+//! What whole-system tests are made of. The tests are in `tests/tests/`, the benches in `src/bin/`.
+//!
+//! In reading order: a folder for one test ([`lab`]), something to share ([`fixtures`]) and to compare with ([`tree`]), real
+//! programs ([`process`]), what stands between or against them ([`proxy`]), and the project's own source as a thing to test
+//! ([`sources`], [`handlers`]).
+//!
+//! Everything here panics when the system does not do as it is told: in a test, that is the report.
+
+pub mod fixtures;
+pub mod handlers;
+pub mod lab;
+pub mod process;
+pub mod proxy;
+pub mod sources;
+pub mod tree;

@@ -1,0 +1,93 @@
+//! Compares two files or folders: names, kinds, contents, modes, modification times.
+//!
+//! Promises to look at everything below both and to name each difference by its path. Symbolic links are looked at, not followed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::fixtures;
+
+/// So many differences are printed.
+const SHOWN: usize = 12;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    kind: &'static str,
+    mode: u32,
+    modified: (i64, i64),
+    size: u64,
+    hash: String,
+}
+
+/// Fails the test unless both are the same in everything.
+#[track_caller]
+pub fn assert_same(expected: &Path, found: &Path) {
+    let (left, right) = (read(expected), read(found));
+    let mut report = String::new();
+    let mut differences = 0;
+    let paths: std::collections::BTreeSet<_> = left.keys().chain(right.keys()).collect();
+    for path in paths {
+        let (a, b) = (left.get(path), right.get(path));
+        if a == b {
+            continue;
+        }
+        differences += 1;
+        if differences <= SHOWN {
+            writeln!(report, "  {path:?}\n    expected {a:?}\n    found    {b:?}")
+                .expect("a string takes all");
+        }
+    }
+    assert!(
+        differences == 0,
+        "{} and {} differ in {differences} of {} entries:\n{report}",
+        expected.display(),
+        found.display(),
+        left.len()
+    );
+}
+
+fn read(root: &Path) -> BTreeMap<PathBuf, Entry> {
+    let mut entries = BTreeMap::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(below) = open.pop() {
+        let path = if below.as_os_str().is_empty() {
+            root.to_owned()
+        } else {
+            root.join(&below)
+        };
+        let entry = entry(&path);
+        if entry.kind == "folder" {
+            for inside in fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
+                open.push(below.join(inside.expect("a directory entry").file_name()));
+            }
+        }
+        entries.insert(below, entry);
+    }
+    entries
+}
+
+fn entry(path: &Path) -> Entry {
+    let meta = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let kind = if meta.is_dir() {
+        "folder"
+    } else if meta.is_file() {
+        "file"
+    } else {
+        "something else"
+    };
+    let is_file = kind == "file";
+    Entry {
+        kind,
+        mode: meta.mode() & 0o7777,
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        size: if is_file { meta.len() } else { 0 },
+        hash: if is_file {
+            fixtures::blake3(path)
+        } else {
+            String::new()
+        },
+    }
+}
