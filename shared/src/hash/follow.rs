@@ -1,0 +1,370 @@
+//! Follows a stream chunk by chunk and ends with the hash of the whole file.
+//!
+//! Owns the middle of the computation and can write it down and read it back, so that an interrupted import or
+//! download goes on where it was. Wants every chunk once and in order; with BLAKE3 it needs no bytes, only the chunk
+//! hashes, which are nodes of the tree whose root the file hash is.
+
+use super::HashAlgorithm;
+use crate::{
+    chunker::Layout,
+    id::{ChunkHash, ChunkIndex, FileHash},
+};
+use blake3::hazmat::{Mode, merge_subtrees_non_root, merge_subtrees_root};
+use sha2::{
+    Digest as _, Sha256,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
+
+/// First byte of a saved state; another layout of the bytes behind it gets another number.
+const STATE_VERSION: u8 = 1;
+/// Version, algorithm, size of the file (u64 LE), next chunk (u32 LE).
+const STATE_HEAD: usize = 1 + 1 + 8 + 4;
+
+/// The file hash was asked for before the last chunk, or after more chunks than there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{followed} chunks were hashed of a file of {chunks}")]
+pub struct Incomplete {
+    /// How often [`FileHasher::update`] was called.
+    pub followed: u32,
+    /// Chunks of the file.
+    pub chunks: u32,
+}
+
+/// Follows a stream in chunk order and ends with the file hash.
+#[derive(Clone)]
+pub struct FileHasher {
+    layout: Layout,
+    /// The chunk that [`FileHasher::update`] takes next.
+    next: u32,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    Sha256(Sha256),
+    /// Chaining values of the whole subtrees so far, largest first: one for each bit that is set in their number of
+    /// chunks. Two are joined only when another chunk follows, because the last join of all is made differently.
+    Blake3(Vec<[u8; 32]>),
+}
+
+impl FileHasher {
+    /// Nothing followed yet of a file with this layout.
+    pub fn new(algorithm: HashAlgorithm, layout: Layout) -> Self {
+        let state = match algorithm {
+            HashAlgorithm::Sha256 => State::Sha256(Sha256::new()),
+            HashAlgorithm::Blake3 => State::Blake3(Vec::new()),
+        };
+        Self {
+            layout,
+            next: 0,
+            state,
+        }
+    }
+
+    /// The chunk to be given next.
+    pub fn next_index(&self) -> ChunkIndex {
+        ChunkIndex(self.next)
+    }
+
+    /// Whether [`FileHasher::update`] looks at the bytes: yes for SHA-256; for BLAKE3 they may be empty.
+    pub fn needs_bytes(&self) -> bool {
+        matches!(self.state, State::Sha256(_))
+    }
+
+    /// The next chunk: all its bytes, and its hash as of [`HashAlgorithm::hash_chunk`]. SHA-256 uses only `bytes`,
+    /// BLAKE3 only `hash`.
+    pub fn update(&mut self, bytes: &[u8], hash: &ChunkHash) {
+        match &mut self.state {
+            State::Sha256(hasher) => hasher.update(bytes),
+            State::Blake3(subtrees) => {
+                join_until(subtrees, self.next.count_ones() as usize);
+                subtrees.push(hash.0);
+            }
+        }
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// The file hash, after the last chunk.
+    pub fn finish(self) -> Result<FileHash, Incomplete> {
+        if self.next != self.layout.chunks() {
+            return Err(Incomplete {
+                followed: self.next,
+                chunks: self.layout.chunks(),
+            });
+        }
+        Ok(FileHash(match self.state {
+            State::Sha256(hasher) => hasher.finalize().into(),
+            State::Blake3(subtrees) => root(subtrees),
+        }))
+    }
+
+    /// The middle state as bytes (at most 1 KiB), to go on from with [`FileHasher::restore`]. They carry no
+    /// checksum; whoever stores them does that.
+    pub fn save(&self) -> Vec<u8> {
+        let mut bytes = vec![STATE_VERSION, tag(self.algorithm())];
+        bytes.extend(self.layout.size().to_le_bytes());
+        bytes.extend(self.next.to_le_bytes());
+        match &self.state {
+            State::Sha256(hasher) => bytes.extend(hasher.serialize()),
+            State::Blake3(subtrees) => bytes.extend(subtrees.as_flattened()),
+        }
+        bytes
+    }
+
+    /// Goes on from what [`FileHasher::save`] wrote; `None` if it was written for another algorithm or file size, by
+    /// another version of this program, or is no such state at all. Then the stream is followed from its beginning.
+    pub fn restore(algorithm: HashAlgorithm, layout: Layout, saved: &[u8]) -> Option<Self> {
+        let (head, state) = saved.split_first_chunk::<STATE_HEAD>()?;
+        let mut expected = vec![STATE_VERSION, tag(algorithm)];
+        expected.extend(layout.size().to_le_bytes());
+        let next = u32::from_le_bytes(head.strip_prefix(expected.as_slice())?.try_into().ok()?);
+        if next > layout.chunks() {
+            return None;
+        }
+        let state = match algorithm {
+            HashAlgorithm::Sha256 => State::Sha256(restore_sha256(state)?),
+            HashAlgorithm::Blake3 => State::Blake3(restore_subtrees(next, state)?),
+        };
+        Some(Self { layout, next, state })
+    }
+
+    fn algorithm(&self) -> HashAlgorithm {
+        match self.state {
+            State::Sha256(_) => HashAlgorithm::Sha256,
+            State::Blake3(_) => HashAlgorithm::Blake3,
+        }
+    }
+}
+
+impl std::fmt::Debug for FileHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileHasher")
+            .field("algorithm", &self.algorithm())
+            .field("layout", &self.layout)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Joins the smallest subtrees until this many are left.
+fn join_until(subtrees: &mut Vec<[u8; 32]>, count: usize) {
+    while subtrees.len() > count
+        && let Some([left, right]) = subtrees.last_chunk()
+    {
+        let joined = merge_subtrees_non_root(left, right, Mode::Hash);
+        subtrees.truncate(subtrees.len() - 2);
+        subtrees.push(joined);
+    }
+}
+
+/// The hash of the whole stream from its subtrees: the last join makes the root.
+fn root(mut subtrees: Vec<[u8; 32]>) -> [u8; 32] {
+    join_until(&mut subtrees, 2);
+    match subtrees.as_slice() {
+        [] => blake3::hash(&[]).into(),
+        // The only chunk's hash is the root already.
+        [only] => *only,
+        [left, right, ..] => merge_subtrees_root(left, right, Mode::Hash).into(),
+    }
+}
+
+fn tag(algorithm: HashAlgorithm) -> u8 {
+    match algorithm {
+        HashAlgorithm::Sha256 => 1,
+        HashAlgorithm::Blake3 => 2,
+    }
+}
+
+fn restore_sha256(saved: &[u8]) -> Option<Sha256> {
+    let state: &SerializedState<Sha256> = saved.try_into().ok()?;
+    Sha256::deserialize(state).ok()
+}
+
+/// The subtrees after `next` chunks: as many as the last `update` leaves, before the joins that wait for another one.
+fn restore_subtrees(next: u32, saved: &[u8]) -> Option<Vec<[u8; 32]>> {
+    let (subtrees, rest) = saved.as_chunks::<32>();
+    let count = next.checked_sub(1).map_or(0, |before| before.count_ones() + 1);
+    (rest.is_empty() && subtrees.len() == count as usize).then(|| subtrees.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunker::CHUNK_SIZE;
+
+    const C: usize = CHUNK_SIZE as usize;
+    const BOTH: [HashAlgorithm; 2] = [HashAlgorithm::Sha256, HashAlgorithm::Blake3];
+
+    /// The input of the official BLAKE3 test vectors: 0, 1, …, 250, 0, 1, …
+    fn painted(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i % 251) as u8).collect()
+    }
+
+    fn whole(algorithm: HashAlgorithm, bytes: &[u8]) -> FileHash {
+        FileHash(match algorithm {
+            HashAlgorithm::Sha256 => Sha256::digest(bytes).into(),
+            HashAlgorithm::Blake3 => blake3::hash(bytes).into(),
+        })
+    }
+
+    /// Follows chunks `from..` of `bytes`, the way an import or a download does.
+    fn follow(hasher: &mut FileHasher, algorithm: HashAlgorithm, bytes: &[u8], to: u32) {
+        let layout = Layout::new(bytes.len() as u64).unwrap();
+        while hasher.next_index().0 < to {
+            let chunk = hasher.next_index();
+            let extent = layout.extent(chunk);
+            let bytes = &bytes[extent.start as usize..extent.end as usize];
+            let hash = algorithm.hash_chunk(layout, chunk, bytes);
+            hasher.update(if hasher.needs_bytes() { bytes } else { &[] }, &hash);
+        }
+    }
+
+    fn file_hash(algorithm: HashAlgorithm, bytes: &[u8]) -> FileHash {
+        let layout = Layout::new(bytes.len() as u64).unwrap();
+        let mut hasher = FileHasher::new(algorithm, layout);
+        follow(&mut hasher, algorithm, bytes, layout.chunks());
+        hasher.finish().unwrap()
+    }
+
+    #[test]
+    fn the_file_hash_is_the_one_of_the_whole_stream_at_every_size() {
+        let around = |n: usize| [n - 1, n, n + 1];
+        let mut sizes = vec![0, 1, 63, 64, 65];
+        sizes.extend(around(1024));
+        sizes.extend(around(2048));
+        for chunks in [1, 2, 3, 4, 5, 6, 7, 8, 13, 16, 17] {
+            sizes.extend(around(chunks * C));
+        }
+        sizes.extend([C + 1023, 2 * C + 1025, 3 * C + C / 2, 11 * C + 77_777]);
+        let bytes = painted(17 * C + 1);
+        for size in sizes {
+            for algorithm in BOTH {
+                let bytes = &bytes[..size];
+                assert_eq!(
+                    file_hash(algorithm, bytes),
+                    whole(algorithm, bytes),
+                    "{algorithm} of {size} bytes"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn blake3_of_a_stream_is_the_published_one() {
+        // BLAKE3 repository, test_vectors/test_vectors.json, "hash" cut to 32 bytes.
+        let vectors = [
+            (
+                0,
+                "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+            ),
+            (
+                1,
+                "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213",
+            ),
+            (
+                1023,
+                "10108970eeda3eb932baac1428c7a2163b0e924c9a9e25b35bba72b28f70bd11",
+            ),
+            (
+                1024,
+                "42214739f095a406f3fc83deb889744ac00df831c10daa55189b5d121c855af7",
+            ),
+            (
+                1025,
+                "d00278ae47eb27b34faecf67b4fe263f82d5412916c1ffd97c8cb7fb814b8444",
+            ),
+            (
+                102_400,
+                "bc3e3d41a1146b069abffad3c0d44860cf664390afce4d9661f7902e7943e085",
+            ),
+        ];
+        for (len, hash) in vectors {
+            assert_eq!(
+                file_hash(HashAlgorithm::Blake3, &painted(len)).to_string(),
+                hash,
+                "{len} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn an_interrupted_stream_goes_on_from_every_chunk() {
+        let bytes = painted(9 * C + 5);
+        let layout = Layout::new(bytes.len() as u64).unwrap();
+        for algorithm in BOTH {
+            for stop in 0..=layout.chunks() {
+                let mut before = FileHasher::new(algorithm, layout);
+                follow(&mut before, algorithm, &bytes, stop);
+                let saved = before.save();
+                assert!(saved.len() <= 1024);
+                let mut after = FileHasher::restore(algorithm, layout, &saved).unwrap();
+                assert_eq!(after.next_index(), ChunkIndex(stop));
+                follow(&mut after, algorithm, &bytes, layout.chunks());
+                assert_eq!(
+                    after.finish(),
+                    Ok(whole(algorithm, &bytes)),
+                    "{algorithm} from {stop}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_of_something_else_is_not_gone_on_from() {
+        let bytes = painted(5 * C);
+        let layout = Layout::new(bytes.len() as u64).unwrap();
+        for algorithm in BOTH {
+            let mut hasher = FileHasher::new(algorithm, layout);
+            follow(&mut hasher, algorithm, &bytes, 3);
+            let saved = hasher.save();
+            let refused = |layout, saved: &[u8]| FileHasher::restore(algorithm, layout, saved).is_none();
+            assert!(!refused(layout, &saved));
+            assert!(
+                refused(Layout::new(5 * C as u64 - 1).unwrap(), &saved),
+                "another size"
+            );
+            assert!(
+                BOTH.iter()
+                    .any(|&other| FileHasher::restore(other, layout, &saved).is_none())
+            );
+            for cut in 0..saved.len() {
+                assert!(refused(layout, &saved[..cut]), "cut to {cut} bytes");
+            }
+            assert!(
+                refused(layout, &[saved.as_slice(), &[0]].concat()),
+                "a byte too many"
+            );
+            let mut other = saved.clone();
+            other[0] += 1;
+            assert!(refused(layout, &other), "another version");
+            let mut other = saved.clone();
+            other[STATE_HEAD - 4..STATE_HEAD].copy_from_slice(&6u32.to_le_bytes());
+            assert!(refused(layout, &other), "more chunks than there are");
+        }
+    }
+
+    #[test]
+    fn a_file_hash_needs_every_chunk_once() {
+        let layout = Layout::new(2).unwrap();
+        for algorithm in BOTH {
+            let mut hasher = FileHasher::new(algorithm, layout);
+            let none = hasher.clone().finish();
+            assert_eq!(
+                none,
+                Err(Incomplete {
+                    followed: 0,
+                    chunks: 1
+                })
+            );
+            hasher.update(b"ab", &ChunkHash([1; 32]));
+            hasher.update(b"ab", &ChunkHash([1; 32]));
+            assert_eq!(
+                hasher.finish(),
+                Err(Incomplete {
+                    followed: 2,
+                    chunks: 1
+                })
+            );
+        }
+    }
+}
