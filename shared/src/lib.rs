@@ -11,16 +11,19 @@ pub mod backoff;
 pub mod bitfield;
 pub mod chunker;
 pub mod crypto;
+pub mod folder_index;
 pub mod hash;
 pub mod id;
 #[cfg(feature = "runtime")]
 pub mod logger;
 pub mod manifest;
 pub mod merkle;
+pub mod name;
 pub mod protocol;
+mod reader;
 #[cfg(feature = "actors")]
 pub mod supervision;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod ticket;
 pub mod tracker_api;
