@@ -27,3 +27,4 @@ pub mod supervision;
 pub mod testing;
 pub mod ticket;
 pub mod tracker_api;
+pub mod tracker_url;
