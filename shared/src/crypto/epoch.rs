@@ -153,3 +153,51 @@ fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, label: &[u8]) -> Zeroizing<[u8; N
         .expect("the length is checked when this is compiled");
     output
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::aead::Portable;
+
+    fn epoch() -> Epoch<Portable> {
+        Epoch::first(Direction::ToResponder, &[1; 32], &[2; 32], Limits::STANDARD).unwrap()
+    }
+
+    #[test]
+    fn limits_are_what_is_promised() {
+        assert_eq!(Limits::STANDARD.records, 1_048_576);
+        assert_eq!(Limits::STANDARD.bytes, 17_179_869_184);
+    }
+
+    #[test]
+    fn keys_end_with_the_last_epoch_number() {
+        let mut epoch = epoch();
+        epoch.number = u32::MAX - 1;
+        epoch.advance().unwrap();
+        assert_eq!(epoch.advance(), Err(Refused));
+    }
+
+    #[test]
+    fn nothing_of_an_epoch_is_left_in_the_next_one() {
+        let mut epoch = epoch();
+        let before = (epoch.secret.clone(), epoch.nonce_base);
+        epoch.advance().unwrap();
+        assert_ne!(epoch.secret, before.0);
+        assert_ne!(epoch.nonce_base, before.1);
+    }
+
+    #[test]
+    fn directions_start_from_different_secrets() {
+        let other = Epoch::<Portable>::first(Direction::ToInitiator, &[1; 32], &[2; 32], Limits::STANDARD);
+        assert_ne!(epoch().secret, other.unwrap().secret);
+    }
+
+    /// A secret depends on the split and on everything that was said in the handshake.
+    #[test]
+    fn a_secret_depends_on_split_and_handshake() {
+        let of =
+            |split, hash| Epoch::<Portable>::first(Direction::ToResponder, split, hash, Limits::STANDARD);
+        assert_ne!(of(&[1; 32], &[3; 32]).unwrap().secret, epoch().secret);
+        assert_ne!(of(&[3; 32], &[2; 32]).unwrap().secret, epoch().secret);
+    }
+}

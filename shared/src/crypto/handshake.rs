@@ -117,7 +117,12 @@ impl Initiator {
     }
 
     /// Takes the answer. The other side is who we meant: nobody else could have made it.
-    pub fn finish(mut self, answer: &[u8]) -> Result<SessionKeys, HandshakeError> {
+    pub fn finish(self, answer: &[u8]) -> Result<SessionKeys, HandshakeError> {
+        self.finish_with(answer)
+    }
+
+    /// As [`finish`](Self::finish), with a build of the cipher chosen by the caller.
+    pub fn finish_with<C: Cipher>(mut self, answer: &[u8]) -> Result<SessionKeys<C>, HandshakeError> {
         read(&mut self.noise, answer, SECOND_MESSAGE)?;
         session(self.noise, Direction::ToResponder, self.remote)
     }
@@ -159,6 +164,11 @@ impl Responder {
 
     /// The answer, [`SECOND_MESSAGE`] bytes, and the keys.
     pub fn finish(self) -> Result<(Vec<u8>, SessionKeys), HandshakeError> {
+        self.finish_with()
+    }
+
+    /// As [`finish`](Self::finish), with a build of the cipher chosen by the caller.
+    pub fn finish_with<C: Cipher>(self) -> Result<(Vec<u8>, SessionKeys<C>), HandshakeError> {
         let (Some(mut noise), Some(remote)) = (self.noise, self.remote) else {
             return Err(HandshakeError::OutOfTurn);
         };
