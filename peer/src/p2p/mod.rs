@@ -1,1 +1,3 @@
-//! p2p
+//! Talking to other peers.
+
+pub mod session;
