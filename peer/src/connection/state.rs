@@ -1,0 +1,440 @@
+//! Who is known, being dialled, connected, backing off or banned.
+//!
+//! Promises that there is at most one session with a peer, that both sides keep the same one when they dialled each
+//! other at once, that everybody who wants a file hears of every session with a peer of it, and that dials, sessions and
+//! what is remembered stay within [`Limits`]. Inputs are `on_*` calls, [`Connections::want`] and [`Connections::ban`];
+//! the answer is a list of [`Action`]s. No socket, no clock, no actor.
+
+use super::redial::{self, Redial};
+use p2p_shared::id::{FileHash, PublicKey};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+/// Bounds of what is kept and tried at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Sessions at a time. Each may hold two serving buffers and some kernel memory.
+    pub sessions: usize,
+    /// Dials at a time: enough to find the living among many dead addresses, few enough not to look like a scan.
+    pub dials: usize,
+    /// Peers remembered for one wanted file; a tracker hands out 50 at a time.
+    pub known_per_file: usize,
+    /// Addresses remembered for one peer.
+    pub addresses: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 256,
+            dials: 16,
+            known_per_file: 512,
+            addresses: 16,
+        }
+    }
+}
+
+/// How long a peer that said "not now" or broke the protocol is left alone.
+const LATER: Duration = Duration::from_secs(300);
+
+/// Names one session for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// Which side began a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialler {
+    /// We dialled.
+    Us,
+    /// They dialled.
+    Them,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Dial this peer at these addresses; answered by a session or [`Connections::on_dial_failed`].
+    Dial {
+        /// Whom.
+        key: PublicKey,
+        /// Where, in no order.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Close this session; another one with the same peer is kept, or there is no room.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        why: Refusal,
+    },
+    /// Tell whoever wants `file` that it may be had over this session.
+    Offer {
+        /// Which file.
+        file: FileHash,
+        /// Over which session.
+        session: SessionId,
+    },
+}
+
+/// Why a session is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another session with the peer is kept.
+    Redundant,
+    /// There are as many sessions as there may be.
+    Full,
+    /// The peer is banned.
+    Banned,
+}
+
+/// How a peer is reached, or is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// Heard of; to be dialled when there is room.
+    Known,
+    /// Being dialled.
+    Pending,
+    /// A session runs.
+    Active { session: SessionId, dialler: Dialler },
+    /// To be dialled again at this time.
+    BackingOff { until: Instant },
+    /// Never again.
+    Banned,
+}
+
+#[derive(Debug)]
+struct Peer {
+    status: Status,
+    addresses: BTreeSet<SocketAddr>,
+    /// The wanted files that somebody said it has.
+    files: HashSet<FileHash>,
+    /// Dials and sessions in a row that led to nothing.
+    failures: u32,
+}
+
+impl Peer {
+    fn new() -> Self {
+        Self {
+            status: Status::Known,
+            addresses: BTreeSet::new(),
+            files: HashSet::new(),
+            failures: 0,
+        }
+    }
+}
+
+/// How many peers of a file are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reach {
+    /// Heard of, and neither dialled nor connected now.
+    pub known: usize,
+    /// Being dialled.
+    pub pending: usize,
+    /// Connected.
+    pub active: usize,
+    /// Dialled without success, to be dialled again.
+    pub backing_off: usize,
+}
+
+/// The table of peers.
+#[derive(Debug)]
+pub struct Connections {
+    me: PublicKey,
+    limits: Limits,
+    /// Decides by how much pauses are shortened.
+    seed: u64,
+    /// Ordered, so that the same inputs give the same actions.
+    peers: BTreeMap<PublicKey, Peer>,
+    wanted: HashSet<FileHash>,
+    sessions: HashMap<SessionId, PublicKey>,
+}
+
+impl Connections {
+    /// An empty table of the peer `me`; `seed` is any random number.
+    pub fn new(me: PublicKey, limits: Limits, seed: u64) -> Self {
+        Self {
+            me,
+            limits,
+            seed,
+            peers: BTreeMap::new(),
+            wanted: HashSet::new(),
+            sessions: HashMap::new(),
+        }
+    }
+
+    /// `file` is wanted, and `hints` say who may have it. Repeated with news.
+    pub fn want(
+        &mut self,
+        file: FileHash,
+        hints: impl IntoIterator<Item = (PublicKey, Vec<SocketAddr>)>,
+        now: Instant,
+    ) -> Vec<Action> {
+        self.wanted.insert(file);
+        for (key, addresses) in hints {
+            self.learn(file, key, addresses);
+        }
+        self.dial(now)
+    }
+
+    /// Every session there is, for somebody who wants a file from now on.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, PublicKey)> + '_ {
+        self.sessions.iter().map(|(session, key)| (*session, *key))
+    }
+
+    /// The sessions with peers that were named for `file`.
+    pub fn sessions_of(&self, file: &FileHash) -> Vec<SessionId> {
+        let of_file = self.peers.values().filter(|peer| peer.files.contains(file));
+        of_file
+            .filter_map(|peer| match peer.status {
+                Status::Active { session, .. } => Some(session),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// How the peers of `file` stand.
+    pub fn reach(&self, file: &FileHash) -> Reach {
+        let mut reach = Reach::default();
+        for peer in self.peers.values().filter(|peer| peer.files.contains(file)) {
+            match peer.status {
+                Status::Known => reach.known += 1,
+                Status::Pending => reach.pending += 1,
+                Status::Active { .. } => reach.active += 1,
+                Status::BackingOff { .. } => reach.backing_off += 1,
+                Status::Banned => {}
+            }
+        }
+        reach
+    }
+
+    fn learn(&mut self, file: FileHash, key: PublicKey, addresses: Vec<SocketAddr>) {
+        let crowded = self
+            .peers
+            .values()
+            .filter(|peer| peer.files.contains(&file))
+            .count()
+            >= self.limits.known_per_file;
+        if key == self.me || (crowded && !self.peers.contains_key(&key)) {
+            return;
+        }
+        let peer = self.peers.entry(key).or_insert_with(Peer::new);
+        peer.files.insert(file);
+        for address in addresses {
+            let room = peer.addresses.len() < self.limits.addresses;
+            if room && peer.addresses.insert(address) && matches!(peer.status, Status::BackingOff { .. }) {
+                // A new address is a new chance.
+                peer.status = Status::Known;
+                peer.failures = 0;
+            }
+        }
+    }
+
+    /// Nobody wants `file` any more.
+    pub fn unwant(&mut self, file: &FileHash) {
+        self.wanted.remove(file);
+        for peer in self.peers.values_mut() {
+            peer.files.remove(file);
+        }
+        self.peers.retain(|_, peer| is_worth_keeping(peer));
+    }
+
+    /// Never deal with `key` again. The session with it, if any, is closed.
+    pub fn ban(&mut self, key: PublicKey) -> Vec<Action> {
+        let peer = self.peers.entry(key).or_insert_with(Peer::new);
+        let before = std::mem::replace(&mut peer.status, Status::Banned);
+        match before {
+            Status::Active { session, .. } => {
+                self.sessions.remove(&session);
+                vec![Action::Close {
+                    session,
+                    why: Refusal::Banned,
+                }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether `key` was banned.
+    pub fn is_banned(&self, key: &PublicKey) -> bool {
+        self.peers
+            .get(key)
+            .is_some_and(|peer| peer.status == Status::Banned)
+    }
+
+    /// A session with `key` runs.
+    pub fn on_session(
+        &mut self,
+        session: SessionId,
+        key: PublicKey,
+        dialler: Dialler,
+        now: Instant,
+    ) -> Vec<Action> {
+        if self.sessions.contains_key(&session) {
+            return Vec::new();
+        }
+        match self.welcome(key, dialler) {
+            Err(why) => vec![Action::Close { session, why }],
+            Ok(replaced) => {
+                let mut actions = self.replace(replaced);
+                actions.extend(self.activate(session, key, dialler));
+                actions.extend(self.dial(now));
+                actions
+            }
+        }
+    }
+
+    /// Whether a session with `key` is kept, and which one it replaces.
+    fn welcome(&self, key: PublicKey, dialler: Dialler) -> Result<Option<SessionId>, Refusal> {
+        if key == self.me {
+            return Err(Refusal::Redundant);
+        }
+        match self.peers.get(&key).map(|peer| peer.status) {
+            Some(Status::Banned) => Err(Refusal::Banned),
+            Some(Status::Active {
+                session,
+                dialler: of_old,
+            }) => {
+                // The same side dialled twice: it lost the old one. Otherwise both dialled at once, and the one that the
+                // smaller key began is kept, on both sides.
+                let keeps_new = of_old == dialler || (dialler == Dialler::Us) == (self.me < key);
+                keeps_new.then_some(Some(session)).ok_or(Refusal::Redundant)
+            }
+            _ if self.sessions.len() >= self.limits.sessions => Err(Refusal::Full),
+            _ => Ok(None),
+        }
+    }
+
+    fn replace(&mut self, old: Option<SessionId>) -> Vec<Action> {
+        let Some(session) = old else { return Vec::new() };
+        self.sessions.remove(&session);
+        vec![Action::Close {
+            session,
+            why: Refusal::Redundant,
+        }]
+    }
+
+    fn activate(&mut self, session: SessionId, key: PublicKey, dialler: Dialler) -> Vec<Action> {
+        self.sessions.insert(session, key);
+        let peer = self.peers.entry(key).or_insert_with(Peer::new);
+        peer.status = Status::Active { session, dialler };
+        let mut files: Vec<_> = peer.files.iter().copied().collect();
+        files.sort_unstable();
+        files
+            .into_iter()
+            .map(|file| Action::Offer { file, session })
+            .collect()
+    }
+
+    /// The peer of `session` is interested in `file` itself: it may have some of it.
+    pub fn on_attached(&mut self, session: SessionId, file: FileHash) -> Vec<Action> {
+        let Some(key) = self.sessions.get(&session) else {
+            return Vec::new();
+        };
+        let Some(peer) = self.peers.get_mut(key).filter(|_| self.wanted.contains(&file)) else {
+            return Vec::new();
+        };
+        peer.files.insert(file);
+        vec![Action::Offer { file, session }]
+    }
+
+    /// The session delivered something: its peer is worth dialling again at once.
+    pub fn on_useful(&mut self, session: SessionId) {
+        if let Some(peer) = self
+            .sessions
+            .get(&session)
+            .and_then(|key| self.peers.get_mut(key))
+        {
+            peer.failures = 0;
+        }
+    }
+
+    /// A session ended.
+    pub fn on_closed(&mut self, session: SessionId, redial: Redial, now: Instant) -> Vec<Action> {
+        let Some(key) = self.sessions.remove(&session) else {
+            return self.dial(now);
+        };
+        let seed = self.seed;
+        if let Some(peer) = self.peers.get_mut(&key) {
+            match redial {
+                Redial::Soon => back_off(peer, &key, seed, now),
+                Redial::Later => peer.status = Status::BackingOff { until: now + LATER },
+            }
+            if !is_worth_keeping(peer) {
+                self.peers.remove(&key);
+            }
+        }
+        self.dial(now)
+    }
+
+    /// Nobody answered as `key` at any of its addresses.
+    pub fn on_dial_failed(&mut self, key: &PublicKey, now: Instant) -> Vec<Action> {
+        let seed = self.seed;
+        if let Some(peer) = self
+            .peers
+            .get_mut(key)
+            .filter(|peer| peer.status == Status::Pending)
+        {
+            back_off(peer, key, seed, now);
+        }
+        self.dial(now)
+    }
+
+    /// Time passed.
+    pub fn on_tick(&mut self, now: Instant) -> Vec<Action> {
+        self.dial(now)
+    }
+
+    fn dial(&mut self, now: Instant) -> Vec<Action> {
+        let pending = self
+            .peers
+            .values()
+            .filter(|peer| peer.status == Status::Pending)
+            .count();
+        let room = self.limits.dials.saturating_sub(pending);
+        let room = room.min(self.limits.sessions.saturating_sub(pending + self.sessions.len()));
+        let due = self.peers.iter_mut().filter(|(_, peer)| is_due(peer, now));
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(_, peer)| peer.failures);
+        due.into_iter()
+            .take(room)
+            .map(|(key, peer)| {
+                peer.status = Status::Pending;
+                Action::Dial {
+                    key: *key,
+                    addresses: peer.addresses.iter().copied().collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn is_due(peer: &Peer, now: Instant) -> bool {
+    let wanted = !peer.files.is_empty() && !peer.addresses.is_empty();
+    wanted
+        && match peer.status {
+            Status::Known => true,
+            Status::BackingOff { until } => until <= now,
+            _ => false,
+        }
+}
+
+fn is_worth_keeping(peer: &Peer) -> bool {
+    !peer.files.is_empty() || !matches!(peer.status, Status::Known | Status::BackingOff { .. })
+}
+
+fn back_off(peer: &mut Peer, key: &PublicKey, seed: u64, now: Instant) {
+    let chance = key.0.iter().fold(seed ^ u64::from(peer.failures), |sum, byte| {
+        sum.rotate_left(7).wrapping_add(u64::from(*byte))
+    });
+    peer.status = Status::BackingOff {
+        until: now + redial::pause(peer.failures, chance),
+    };
+    peer.failures = peer.failures.saturating_add(1);
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
