@@ -1,0 +1,221 @@
+//! Hashes a stream on all cores: chunk hashes on every thread, the whole-file hash (serial by its nature, with SHA-256)
+//! on whichever thread finds the next chunk of it ready.
+//!
+//! Promise: at most `WINDOW` chunks are in memory; the first error ends everything; whoever cancels waits for one
+//! chunk at most. Knows nothing of files: it is given a function that reads a chunk.
+
+use p2p_shared::{
+    chunker::{CHUNK_SIZE, Layout},
+    hash::{FileHasher, HashAlgorithm},
+    id::{ChunkHash, ChunkIndex, FileHash},
+};
+use std::{
+    collections::BTreeMap,
+    panic::resume_unwind,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+/// Chunks in memory a thread: enough that readers seldom wait for the serial hash, little enough to stay in the cache.
+const WINDOW_PER_THREAD: u32 = 4;
+
+/// What the pipeline needs to know and may call. The functions are called from several threads at once.
+pub(super) struct Work<'a, E> {
+    pub(super) algorithm: HashAlgorithm,
+    pub(super) layout: Layout,
+    /// Hashing threads, at least one.
+    pub(super) threads: usize,
+    /// Appends one chunk's bytes.
+    pub(super) read: &'a (dyn Fn(ChunkIndex, &mut Vec<u8>) -> Result<(), E> + Sync),
+    /// Told after every chunk that the whole-file hash has taken in, in order: its hasher and all hashes so far. An
+    /// error ends the work (that is also how it is cancelled).
+    pub(super) followed: &'a (dyn Fn(&FileHasher, &[ChunkHash]) -> Result<(), E> + Sync),
+}
+
+/// Where to begin: at the beginning, or where an earlier run was interrupted.
+pub(super) struct Start {
+    pub(super) hasher: FileHasher,
+    /// Of the chunks that `hasher` has taken in.
+    pub(super) hashes: Vec<ChunkHash>,
+}
+
+impl Start {
+    pub(super) fn new(algorithm: HashAlgorithm, layout: Layout) -> Self {
+        Self {
+            hasher: FileHasher::new(algorithm, layout),
+            hashes: Vec::new(),
+        }
+    }
+}
+
+/// Hashes everything from `start` on.
+pub(super) fn run<E: Send>(work: &Work<'_, E>, start: Start) -> Result<(FileHash, Vec<ChunkHash>), E> {
+    let first = start.hasher.next_index().0;
+    let left = (work.layout.chunks() - first) as usize;
+    let line = Line {
+        state: Mutex::new(State {
+            next: first,
+            ready: BTreeMap::new(),
+            spare: Vec::new(),
+            hasher: Some(start.hasher),
+            followed: first,
+            hashes: start.hashes,
+            failed: None,
+            abandoned: false,
+        }),
+        moved: Condvar::new(),
+    };
+    let threads = work.threads.clamp(1, left.max(1));
+    let window = WINDOW_PER_THREAD * u32::try_from(threads).unwrap_or(u32::MAX / WINDOW_PER_THREAD);
+    thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads)
+            .map(|_| scope.spawn(|| line.help(work, window)))
+            .collect();
+        line.help(work, window);
+        for helper in helpers {
+            if let Err(panic) = helper.join() {
+                resume_unwind(panic);
+            }
+        }
+    });
+    let state = line.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = state.failed {
+        return Err(error);
+    }
+    let whole = state.hasher.and_then(|hasher| hasher.finish().ok());
+    Ok((
+        #[expect(
+            clippy::expect_used,
+            reason = "help() returns when all chunks are followed, or one failed or panicked"
+        )]
+        whole.expect("every chunk was followed"),
+        state.hashes,
+    ))
+}
+
+/// What the threads share.
+struct Line<E> {
+    state: Mutex<State<E>>,
+    /// Something in `state` is no longer as it was.
+    moved: Condvar,
+}
+
+struct State<E> {
+    /// The chunk to be read next.
+    next: u32,
+    /// Read and hashed, not yet taken in by the whole-file hash.
+    ready: BTreeMap<u32, (Vec<u8>, ChunkHash)>,
+    /// Buffers to be used again.
+    spare: Vec<Vec<u8>>,
+    /// The whole-file hash; absent while a thread feeds it.
+    hasher: Option<FileHasher>,
+    /// How many chunks it has taken in.
+    followed: u32,
+    hashes: Vec<ChunkHash>,
+    failed: Option<E>,
+    /// A thread panicked.
+    abandoned: bool,
+}
+
+/// What a thread does next.
+enum Step {
+    Follow(FileHasher, Vec<u8>, ChunkHash),
+    Read(ChunkIndex, Vec<u8>),
+    Stop,
+}
+
+impl<E: Send> Line<E> {
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        // A thread that panicked ends the work anyway: `run` passes its panic on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works until there is nothing left to do.
+    fn help(&self, work: &Work<'_, E>, window: u32) {
+        // A panic in a function of the caller's must not leave the others waiting.
+        let _stop = StopOnPanic(self);
+        loop {
+            let done = match self.next_step(work.layout.chunks(), window) {
+                Step::Stop => return,
+                Step::Follow(hasher, bytes, hash) => self.follow(work, hasher, bytes, hash),
+                Step::Read(chunk, bytes) => self.read(work, chunk, bytes),
+            };
+            if let Err(error) = done {
+                self.lock().failed.get_or_insert(error);
+                self.moved.notify_all();
+            }
+        }
+    }
+
+    fn next_step(&self, chunks: u32, window: u32) -> Step {
+        let mut state = self.lock();
+        loop {
+            if state.abandoned || state.failed.is_some() || state.followed == chunks {
+                return Step::Stop;
+            }
+            if let Some(hasher) = state.hasher.take() {
+                let followed = state.followed;
+                if let Some((bytes, hash)) = state.ready.remove(&followed) {
+                    return Step::Follow(hasher, bytes, hash);
+                }
+                state.hasher = Some(hasher);
+            }
+            if state.next < chunks && state.next - state.followed < window {
+                let chunk = ChunkIndex(state.next);
+                state.next += 1;
+                let bytes = state.spare.pop();
+                return Step::Read(
+                    chunk,
+                    bytes.unwrap_or_else(|| Vec::with_capacity(CHUNK_SIZE as usize)),
+                );
+            }
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn read(&self, work: &Work<'_, E>, chunk: ChunkIndex, mut bytes: Vec<u8>) -> Result<(), E> {
+        bytes.clear();
+        (work.read)(chunk, &mut bytes)?;
+        let hash = work.algorithm.hash_chunk(work.layout, chunk, &bytes);
+        self.lock().ready.insert(chunk.0, (bytes, hash));
+        self.moved.notify_all();
+        Ok(())
+    }
+
+    fn follow(
+        &self,
+        work: &Work<'_, E>,
+        mut hasher: FileHasher,
+        bytes: Vec<u8>,
+        hash: ChunkHash,
+    ) -> Result<(), E> {
+        hasher.update(&bytes, &hash);
+        let mut hashes = {
+            let mut state = self.lock();
+            state.spare.push(bytes);
+            std::mem::take(&mut state.hashes)
+        };
+        // Only whoever holds the hasher touches the hashes, so they can be looked at without the lock.
+        hashes.push(hash);
+        let answer = (work.followed)(&hasher, &hashes);
+        let mut state = self.lock();
+        state.followed = hasher.next_index().0;
+        state.hashes = hashes;
+        state.hasher = Some(hasher);
+        drop(state);
+        self.moved.notify_all();
+        answer
+    }
+}
+
+/// Ends the work of the others when a thread panics.
+struct StopOnPanic<'a, E: Send>(&'a Line<E>);
+
+impl<E: Send> Drop for StopOnPanic<'_, E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.lock().abandoned = true;
+            self.0.moved.notify_all();
+        }
+    }
+}
