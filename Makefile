@@ -30,7 +30,8 @@ lint: ## formatting, clippy, licences, duplicates, advisories, documentation
 	tests/deny.sh
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
-bench: build ## W1, W3, W4 against the limit program and what else is installed (ARGS="--help")
+bench: build ## W1, W3, W4 beside the limit program and other programs, which it installs (ARGS="--help")
+	tests/prepare.sh bench
 	cargo run --release --locked -p p2p-tests --bin bench -- $(ARGS)
 
 doc: ## the code's documentation, in target/doc

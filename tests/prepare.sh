@@ -1,22 +1,47 @@
 #!/usr/bin/env bash
 # Installs what a target of the Makefile needs, and only what is missing.
-# usage: tests/prepare.sh nextest|lint
+# usage: tests/prepare.sh nextest|lint|bench
 set -eu
 
-# A linker and make; a fresh Debian has neither.
-if ! command -v cc >/dev/null; then
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "no C compiler: install gcc and libc6-dev (Debian), then call this again" >&2
-    exit 1
-  fi
+root_with_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+packages() {
   apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends gcc libc6-dev
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+# A linker; a fresh Debian has none.
+if ! command -v cc >/dev/null; then
+  root_with_apt || { echo "no C compiler: install gcc and libc6-dev (Debian), then call this again" >&2; exit 1; }
+  packages gcc libc6-dev
 fi
 
 # Installed without optimisation: these tools wait for others, and building them is the longer part.
 install() {
   echo "installing $1 ..."
   CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --quiet --debug "$1"
+}
+
+# Other programs for the bench. None is required: what cannot be installed is left out of the tables, by name.
+bench() {
+  tools=${CARGO_TARGET_DIR:-target}/bench-tools
+  mkdir -p "$tools"
+  missing=
+  for pair in nginx:nginx-light curl:curl openssl:openssl; do
+    [ -n "$(PATH=$PATH:/usr/sbin command -v "${pair%%:*}")" ] || missing="$missing ${pair##*:}"
+  done
+  if [ -n "$missing" ] && root_with_apt; then
+    # Debian starts a service when it installs one, unless this file says no.
+    policy=/usr/sbin/policy-rc.d made=
+    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; made=1; }
+    # shellcheck disable=SC2086
+    packages $missing || echo "not installed:$missing"
+    [ -z "$made" ] || rm $policy
+  fi
+  "$tools/venv/bin/python" -c 'import libtorrent' 2>/dev/null || {
+    python3 -m venv "$tools/venv" && "$tools/venv/bin/pip" install -q libtorrent==2.1.1 || echo "not installed: libtorrent"
+  }
+  [ -x "$tools/bin/b3sum" ] || cargo install --locked --quiet b3sum --version 1.8.7 --root "$tools" || echo "not installed: b3sum"
 }
 
 case "${1:-}" in
@@ -28,8 +53,11 @@ case "${1:-}" in
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
     cargo deny --version >/dev/null 2>&1 || install cargo-deny
     ;;
+  bench)
+    bench
+    ;;
   *)
-    echo "usage: tests/prepare.sh nextest|lint" >&2
+    echo "usage: tests/prepare.sh nextest|lint|bench" >&2
     exit 2
     ;;
 esac

@@ -1,7 +1,7 @@
 //! What whole-system tests are made of. The tests are in `tests/tests/`, the benches in `src/bin/`.
 //!
 //! In reading order: a folder for one test ([`lab`]), something to share ([`fixtures`]) and to compare with ([`tree`]), real
-//! programs ([`process`]), what stands between or against them ([`proxy`]), and the project's own source as a thing to test
+//! programs ([`process`], [`programs`]) and their cost ([`measure`]), what stands between or against them ([`proxy`]), and the project's own source as a thing to test
 //! ([`sources`], [`handlers`]).
 //!
 //! Everything here panics when the system does not do as it is told: in a test, that is the report.
@@ -9,7 +9,9 @@
 pub mod fixtures;
 pub mod handlers;
 pub mod lab;
+pub mod measure;
 pub mod process;
+pub mod programs;
 pub mod proxy;
 pub mod sources;
 pub mod tree;

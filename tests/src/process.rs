@@ -125,6 +125,7 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let started = Instant::now();
         let mut child = self
             .command
             .spawn()
@@ -139,6 +140,7 @@ impl Launch {
         let err = Lines::follow(child.stderr.take().expect("piped"), log, "! ");
         Program {
             child,
+            started,
             out,
             err,
             log: self.log,
@@ -190,6 +192,7 @@ impl Ended {
 #[derive(Debug)]
 pub struct Program {
     child: Child,
+    started: Instant,
     out: Arc<Lines>,
     err: Arc<Lines>,
     log: PathBuf,
@@ -200,6 +203,11 @@ impl Program {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// When it was spawned.
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// The first line on stdout, from line `from` on, for which `wanted` says something; with the number of the line after it.
