@@ -109,12 +109,10 @@ impl Cipher for AwsLc {
         body: &'a mut [u8],
     ) -> Result<&'a mut [u8], Refused> {
         use aws_lc_rs::aead::{Aad, Nonce};
-        if body.len() < TAG {
-            return Err(Refused);
-        }
+        let (data, tag) = body.split_last_chunk_mut::<TAG>().ok_or(Refused)?;
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.0
-            .open_in_place(nonce, Aad::from(associated), body)
+            .open_in_place_separate_tag(nonce, Aad::from(associated), tag, data)
             .map_err(|_| Refused)
     }
 }

@@ -28,7 +28,7 @@ impl CryptoResolver for Resolver {
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
         match choice {
-            DHChoice::Curve25519 => Some(Box::new(X25519::new([0; 32]))),
+            DHChoice::Curve25519 => Some(Box::new(X25519::without_key())),
             _ => None,
         }
     }
@@ -62,6 +62,14 @@ struct X25519 {
 }
 
 impl X25519 {
+    /// What `snow` holds until it sets or generates a key; it uses nothing of this before.
+    fn without_key() -> Self {
+        Self {
+            secret: StaticSecret::from([0; 32]),
+            public: PublicKey([0; 32]),
+        }
+    }
+
     fn new(secret: [u8; 32]) -> Self {
         let secret = StaticSecret::from(secret);
         let public = exchange::public_key(&secret);

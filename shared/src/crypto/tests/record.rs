@@ -36,6 +36,10 @@ fn a_shortened_or_lengthened_record_is_refused() {
     for length in (RECORD_HEADER..genuine.len()).chain([genuine.len() + 1]) {
         let mut wrong = genuine.clone();
         wrong.resize(length, 0);
+        assert_eq!(
+            open(&mut standard_pair().1, &wrong),
+            Err(RecordError::WrongLength)
+        );
         assert_refused(standard_pair().1, &wrong, &genuine);
         // And with a header that fits.
         let body = (length - RECORD_HEADER) as u32;

@@ -118,6 +118,38 @@ fn our_noise_speaks_the_published_handshakes() {
     }
 }
 
+#[test]
+fn our_noise_goes_on_with_the_published_transport_messages() {
+    for vector in noise_vectors() {
+        let (mut initiator, mut responder) = vector.parties();
+        exchange_message(
+            &mut initiator,
+            &mut responder,
+            &vector.messages[0],
+            &vector.source,
+        );
+        exchange_message(
+            &mut responder,
+            &mut initiator,
+            &vector.messages[1],
+            &vector.source,
+        );
+        let mut sides = [
+            initiator.into_transport_mode().unwrap(),
+            responder.into_transport_mode().unwrap(),
+        ];
+        for message in &vector.messages[2..] {
+            let mut buffer = [0; 1024];
+            let written = sides[0].write_message(&message.payload.0, &mut buffer).unwrap();
+            assert_eq!(buffer[..written], message.ciphertext.0, "{}", vector.source);
+            let mut payload = [0; 1024];
+            let read = sides[1].read_message(&buffer[..written], &mut payload).unwrap();
+            assert_eq!(payload[..read], message.payload.0, "{}", vector.source);
+            sides.swap(0, 1);
+        }
+    }
+}
+
 /// The keys that our records start from are the ones with which Noise itself would go on.
 #[test]
 fn the_raw_split_gives_the_published_transport_keys() {
