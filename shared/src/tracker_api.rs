@@ -24,14 +24,12 @@
 mod announce;
 pub mod encoding;
 mod files;
-mod interim;
 mod peers;
 mod problem;
 mod status;
 
 pub use announce::{AnnounceRequest, AnnounceResponse, BadDigests, ChunkHashes, Have, MAX_CHUNK_HASHES};
 pub use files::{ChunkInfo, ChunksPage, FileMetadata, FileRecord, FilesPage};
-pub use interim::{FileName, HashAlgorithm, Modified, ShareKind};
 pub use peers::{
     Bandwidth, ChallengeRequest, ChallengeResponse, FilePeers, HeartbeatRequest, HeartbeatResponse,
     PeerRecord, PeerStatus, PeersPage, RegisterRequest, RegisterResponse,

@@ -21,8 +21,13 @@ pub struct AnnounceRequest {
     pub hash: FileHash,
     /// How much of it.
     pub have: Have,
-    /// What the file is, for a tracker that does not know it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What the file is, for a tracker that does not know it. When read it is one that a
+    /// [`Manifest`](crate::manifest::Manifest) can be made of.
+    #[serde(
+        default,
+        deserialize_with = "super::files::checked",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub file: Option<FileMetadata>,
     /// Some of its chunk hashes, for a tracker that does not have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,10 +1,15 @@
 //! What the tracker says about files.
 
-use super::{FileName, HashAlgorithm, Modified, ShareKind};
-use crate::id::{ChunkHash, ChunkIndex, FileHash, MerkleRoot};
-use serde::{Deserialize, Serialize};
+use crate::{
+    chunker::CHUNK_SIZE,
+    hash::HashAlgorithm,
+    id::{ChunkHash, ChunkIndex, FileHash, MerkleRoot},
+    manifest::{FileName, Manifest, ManifestError, Modified, ShareKind},
+};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-/// What a file is: a manifest as the tracker API writes it.
+/// What a file is: a [`Manifest`] as it is written down. Fields of any value: it is a manifest only when
+/// [`Manifest::try_from`] says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileMetadata {
@@ -18,7 +23,7 @@ pub struct FileMetadata {
     pub kind: ShareKind,
     /// Bytes in the stream.
     pub size: u64,
-    /// Bytes in a chunk: `CHUNK_SIZE`.
+    /// Bytes in a chunk: [`CHUNK_SIZE`].
     pub chunk_size: u32,
     /// The root over size, chunk size and all chunk hashes.
     pub merkle_root: MerkleRoot,
@@ -26,6 +31,50 @@ pub struct FileMetadata {
     pub mode: u32,
     /// When the file's content changed last.
     pub modified: Modified,
+}
+
+impl From<&Manifest> for FileMetadata {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            hash: manifest.hash,
+            algorithm: manifest.algorithm,
+            name: manifest.name.clone(),
+            kind: manifest.kind,
+            size: manifest.size,
+            chunk_size: CHUNK_SIZE,
+            merkle_root: manifest.merkle_root,
+            mode: manifest.mode,
+            modified: manifest.modified,
+        }
+    }
+}
+
+impl TryFrom<FileMetadata> for Manifest {
+    type Error = ManifestError;
+
+    fn try_from(file: FileMetadata) -> Result<Self, ManifestError> {
+        if file.chunk_size != CHUNK_SIZE {
+            return Err(ManifestError::ChunkSize(file.chunk_size));
+        }
+        Self {
+            hash: file.hash,
+            algorithm: file.algorithm,
+            size: file.size,
+            merkle_root: file.merkle_root,
+            name: file.name,
+            kind: file.kind,
+            mode: file.mode,
+            modified: file.modified,
+        }
+        .checked()
+    }
+}
+
+/// Reads metadata that a manifest can be made of, or nothing.
+pub(super) fn checked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FileMetadata>, D::Error> {
+    let file = Option::<FileMetadata>::deserialize(deserializer)?;
+    let manifest = file.clone().map(Manifest::try_from).transpose();
+    manifest.map_err(D::Error::custom).map(|_| file)
 }
 
 /// What the tracker knows about a file.
@@ -61,7 +110,7 @@ pub struct ChunkInfo {
     pub index: ChunkIndex,
     /// Its hash.
     pub hash: ChunkHash,
-    /// Its length in bytes: `CHUNK_SIZE`, the last one's less.
+    /// Its length in bytes: [`CHUNK_SIZE`], the last one's less.
     pub size: u32,
 }
 

@@ -118,6 +118,35 @@ fn an_old_peer_understands_what_a_newer_tracker_adds_to_its_answers() {
 }
 
 #[test]
+fn metadata_is_the_manifest_written_down() {
+    let file: FileMetadata = from_value(file()).unwrap();
+    let manifest = crate::manifest::Manifest::try_from(file.clone()).unwrap();
+    assert_eq!(FileMetadata::from(&manifest), file);
+    assert_eq!(to_value(&manifest).unwrap(), to_value(&file).unwrap());
+}
+
+#[test]
+fn an_announcement_of_what_can_be_no_file_is_refused_with_the_reason() {
+    let announce = |file| json!({"hash": "44".repeat(32), "have": "seeder", "file": file});
+    assert!(from_value::<AnnounceRequest>(announce(file())).is_ok());
+    assert!(from_value::<AnnounceRequest>(announce(Value::Null)).is_ok());
+    for (field, value, reason) in [
+        ("chunk_size", json!(1024), "chunks of 1024 bytes"),
+        ("size", json!(u64::MAX), "1844"),
+        ("mode", json!(0o4755), "mode 4755"),
+        ("name", json!("../x"), "/"),
+        (
+            "modified",
+            json!({"seconds": 0, "nanos": 1_000_000_000}),
+            "out of range",
+        ),
+    ] {
+        let refused = refusal::<AnnounceRequest>(announce(with(file(), field, value)));
+        assert!(refused.contains(reason), "{field}: {refused}");
+    }
+}
+
+#[test]
 fn a_problem_names_its_kind() {
     let problem = Problem::new(slug::FILE_UNKNOWN, "file unknown", 404, "nobody announced 44…");
     let body = to_value(&problem).unwrap();
