@@ -196,3 +196,111 @@ impl TryFrom<Record> for Manifest {
         .checked()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chunker::MAX_SIZE, testing};
+    use proptest::prelude::*;
+
+    fn good() -> Manifest {
+        testing::file(HashAlgorithm::Sha256, "notes.txt", b"hello").0
+    }
+
+    fn refusal(change: impl FnOnce(&mut Manifest)) -> ManifestError {
+        let mut manifest = good();
+        change(&mut manifest);
+        manifest.checked().unwrap_err()
+    }
+
+    #[test]
+    fn a_record_that_nobody_can_mean_is_refused() {
+        let size = MAX_SIZE + 1;
+        assert_eq!(refusal(|m| m.size = size), TooLarge { size }.into());
+        assert_eq!(refusal(|m| m.mode = 0o4755), ManifestError::Mode(0o4755));
+        assert_eq!(
+            refusal(|m| m.kind = ShareKind::Folder),
+            ManifestError::NoIndex { size: 5 }
+        );
+        for modified in [
+            Modified {
+                seconds: 0,
+                nanos: 1_000_000_000,
+            },
+            Modified {
+                seconds: i64::MAX,
+                nanos: 0,
+            },
+            Modified {
+                seconds: i64::MIN,
+                nanos: 0,
+            },
+        ] {
+            assert_eq!(
+                refusal(|m| m.modified = modified),
+                ManifestError::Modified(modified)
+            );
+        }
+    }
+
+    #[test]
+    fn there_is_one_empty_file() {
+        for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Blake3] {
+            let (empty, _) = testing::file(algorithm, "empty", b"");
+            empty.check().unwrap();
+            let mut other = empty.clone();
+            other.hash.0[0] ^= 1;
+            assert_eq!(other.check(), Err(ManifestError::NotEmpty("hash")));
+            let mut other = empty;
+            other.merkle_root.0[0] ^= 1;
+            assert_eq!(other.check(), Err(ManifestError::NotEmpty("Merkle root")));
+        }
+        assert_eq!(refusal(|m| m.size = 0), ManifestError::NotEmpty("hash"));
+    }
+
+    #[test]
+    fn a_size_that_was_never_checked_does_no_harm() {
+        let mut manifest = good();
+        manifest.size = u64::MAX;
+        assert_eq!(manifest.layout(), Layout::new(MAX_SIZE).unwrap());
+    }
+
+    #[test]
+    fn times_of_file_systems_are_brought_into_range() {
+        assert_eq!(Modified::clamped(5, 6), Modified { seconds: 5, nanos: 6 });
+        for (seconds, nanos) in [(i64::MIN, 0), (i64::MAX, u32::MAX)] {
+            assert!(!Modified { seconds, nanos }.is_valid());
+            assert!(Modified::clamped(seconds, nanos).is_valid());
+        }
+    }
+
+    #[test]
+    fn json_carries_the_chunk_size_and_is_checked_when_read() {
+        let json = serde_json::to_value(good()).unwrap();
+        assert_eq!(json["chunk_size"], CHUNK_SIZE);
+        assert_eq!(json["kind"], "file");
+        assert_eq!(json["algorithm"], "sha256");
+        assert_eq!(serde_json::from_value::<Manifest>(json.clone()).unwrap(), good());
+        for (key, value) in [
+            ("chunk_size", 65_536.into()),
+            ("size", u64::MAX.into()),
+            ("size", (-1).into()),
+            ("mode", 0o4755.into()),
+            ("name", "../x".into()),
+            ("unknown", 1.into()),
+        ] {
+            let mut other = json.clone();
+            other[key] = value;
+            assert!(serde_json::from_value::<Manifest>(other).is_err(), "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_read_back(manifest in testing::manifest()) {
+            prop_assert_eq!(manifest.check(), Ok(()));
+            let json = serde_json::to_string(&manifest).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), manifest);
+        }
+    }
+}

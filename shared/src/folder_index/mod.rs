@@ -4,25 +4,20 @@
 //! encoding of a folder, and [`FolderIndex::decode`] refuses every other, so that one hash covers names, sizes, modes,
 //! times and contents. Never follows a path anywhere; that paths stay below the folder is what
 //! [`RelativePath`] guarantees.
-//!
-//! Integers are big-endian:
-//!
-//! ```text
-//! head   "p2p-fold" ‖ version u8 = 1 ‖ entries u32 ‖ length of the whole index u64
-//! entry  kind u8 (0 folder, 1 file) ‖ mode u16 ‖ changed: seconds i64, nanoseconds u32 ‖
-//!        path length u16 ‖ path ‖ size u64 (of a file only)
-//! ```
+
+mod encoding;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::IndexError;
 
 use crate::{
     chunker::MAX_SIZE,
     manifest::{MODE_BITS, Modified},
-    name::{NameError, RelativePath},
-    reader::{EndOfBytes, Reader},
+    name::RelativePath,
 };
 use std::ops::Range;
-
-const MAGIC: &[u8; 8] = b"p2p-fold";
-const VERSION: u8 = 1;
 
 /// Bytes of the head, which says how long the whole index is.
 pub const INDEX_HEAD: usize = 8 + 1 + 4 + 8;
@@ -31,9 +26,6 @@ pub const INDEX_HEAD: usize = 8 + 1 + 4 + 8;
 pub const MAX_ENTRIES: u32 = 1_000_000;
 /// Most bytes of an index, 256 MiB: [`MAX_ENTRIES`] with paths of 240 bytes on average. It is held in memory whole.
 pub const MAX_INDEX: u64 = 256 << 20;
-
-/// Bytes of an entry without its path: kind, mode, time, path length. A file has eight more.
-const ENTRY_HEAD: usize = 1 + 2 + 8 + 4 + 2;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,90 +60,6 @@ impl FolderEntry {
             EntryKind::File { size } => size,
         }
     }
-
-    fn encoded_length(&self) -> u64 {
-        let size = if self.kind == EntryKind::Directory { 0 } else { 8 };
-        (ENTRY_HEAD + self.path.as_str().len() + size) as u64
-    }
-}
-
-/// Why a list of entries, or its bytes, is no folder index.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IndexError {
-    /// The bytes do not begin as an index does.
-    #[error("this is no folder index")]
-    Magic,
-    /// An index of another version of the program.
-    #[error("the folder index has version {0}, this program reads version {VERSION}")]
-    Version(u8),
-    /// More entries than a folder may have.
-    #[error("the folder has {0} entries, more than {MAX_ENTRIES}")]
-    TooManyEntries(u64),
-    /// An index of more bytes than it may have.
-    #[error("the folder index takes {0} bytes, more than {MAX_INDEX}")]
-    IndexTooLarge(u64),
-    /// Files of more bytes than a share may have.
-    #[error("the files of the folder are together larger than {MAX_SIZE} bytes")]
-    FilesTooLarge,
-    /// The length in the head cannot hold that many entries, or is not the length that they take.
-    #[error("the folder index says that it takes {0} bytes, which does not fit its entries")]
-    Length(u64),
-    /// Bytes are missing.
-    #[error("the folder index ends in the middle")]
-    Truncated,
-    /// Bytes are left over.
-    #[error("{0} bytes follow the last entry of the folder index")]
-    Trailing(usize),
-    /// A kind of entry that does not exist.
-    #[error("entry {entry} is of unknown kind {kind}")]
-    Kind {
-        /// Which entry, from 0.
-        entry: u32,
-        /// Its kind.
-        kind: u8,
-    },
-    /// A path that may not be created.
-    #[error("entry {entry}: {error}")]
-    Name {
-        /// Which entry, from 0.
-        entry: u32,
-        /// What is wrong with it.
-        error: NameError,
-    },
-    /// More than permission bits.
-    #[error("{path}: mode {mode:o} has other bits than permissions (777)")]
-    Mode {
-        /// Whose.
-        path: RelativePath,
-        /// The mode.
-        mode: u32,
-    },
-    /// A time out of range.
-    #[error("{path}: the time of last change is out of range ({} s {} ns)", .modified.seconds, .modified.nanos)]
-    Modified {
-        /// Whose.
-        path: RelativePath,
-        /// The time.
-        modified: Modified,
-    },
-    /// A path that comes after a greater one.
-    #[error("{0} is out of order")]
-    Unsorted(RelativePath),
-    /// A path that is there twice.
-    #[error("{0} is there twice")]
-    Duplicate(RelativePath),
-    /// Something in a folder that is not listed.
-    #[error("{0} lies in a folder that is not listed")]
-    MissingParent(RelativePath),
-    /// Something in a file.
-    #[error("{0} lies in something that is a file")]
-    FileAsDirectory(RelativePath),
-}
-
-impl From<EndOfBytes> for IndexError {
-    fn from(_: EndOfBytes) -> Self {
-        Self::Truncated
-    }
 }
 
 /// The entries of a folder, sorted by the bytes of their paths, every folder listed.
@@ -174,13 +82,8 @@ impl FolderIndex {
     }
 
     fn from_sorted(entries: Vec<FolderEntry>) -> Result<Self, IndexError> {
-        if entries.len() > MAX_ENTRIES as usize {
-            return Err(IndexError::TooManyEntries(entries.len() as u64));
-        }
-        let length = INDEX_HEAD as u64 + entries.iter().map(FolderEntry::encoded_length).sum::<u64>();
-        if length > MAX_INDEX {
-            return Err(IndexError::IndexTooLarge(length));
-        }
+        let length = INDEX_HEAD as u64 + entries.iter().map(encoding::entry_length).sum::<u64>();
+        check_bounds(entries.len() as u64, length)?;
         check_entries(&entries)?;
         let mut starts = Vec::with_capacity(entries.len());
         let mut end = length;
@@ -243,107 +146,17 @@ impl FolderIndex {
         let end = self.starts.get(i + 1).copied().unwrap_or(self.stream_size);
         (&self.entries[i], self.starts[i]..end)
     }
-
-    /// The canonical bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.length as usize);
-        bytes.extend(MAGIC);
-        bytes.push(VERSION);
-        bytes.extend((self.entries.len() as u32).to_be_bytes());
-        bytes.extend(self.length.to_be_bytes());
-        for entry in &self.entries {
-            encode_entry(entry, &mut bytes);
-        }
-        bytes
-    }
-
-    /// How many bytes the index takes, from its head: bounded, so that they may be allocated.
-    pub fn encoded_length(head: &[u8; INDEX_HEAD]) -> Result<u64, IndexError> {
-        read_head(&mut Reader::new(head)).map(|(_, length)| length)
-    }
-
-    /// The index of these bytes, which are all of it and nothing more.
-    pub fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
-        let mut reader = Reader::new(bytes);
-        let (count, length) = read_head(&mut reader)?;
-        if (bytes.len() as u64) < length {
-            return Err(IndexError::Truncated);
-        }
-        // Allocates for no more entries than the bytes that are there can hold: read_head has compared.
-        let mut entries = Vec::with_capacity(count as usize);
-        for entry in 0..count {
-            entries.push(decode_entry(entry, &mut reader)?);
-        }
-        if reader.remaining() > 0 {
-            return Err(IndexError::Trailing(reader.remaining()));
-        }
-        let index = Self::from_sorted(entries)?;
-        if index.length != length {
-            return Err(IndexError::Length(length));
-        }
-        Ok(index)
-    }
 }
 
-/// The number of entries and the length of the whole index, both within their bounds and possible together.
-fn read_head(reader: &mut Reader<'_>) -> Result<(u32, u64), IndexError> {
-    if reader.bytes(MAGIC.len())? != MAGIC {
-        return Err(IndexError::Magic);
-    }
-    let version = reader.u8()?;
-    if version != VERSION {
-        return Err(IndexError::Version(version));
-    }
-    let (count, length) = (reader.u32()?, reader.u64()?);
-    if count > MAX_ENTRIES {
-        return Err(IndexError::TooManyEntries(u64::from(count)));
+/// Whether an index of so many entries and bytes may be held in memory.
+fn check_bounds(entries: u64, length: u64) -> Result<(), IndexError> {
+    if entries > u64::from(MAX_ENTRIES) {
+        return Err(IndexError::TooManyEntries(entries));
     }
     if length > MAX_INDEX {
         return Err(IndexError::IndexTooLarge(length));
     }
-    // A path has at least one byte.
-    let least = INDEX_HEAD as u64 + u64::from(count) * (ENTRY_HEAD as u64 + 1);
-    if length < least {
-        return Err(IndexError::Length(length));
-    }
-    Ok((count, length))
-}
-
-fn encode_entry(entry: &FolderEntry, bytes: &mut Vec<u8>) {
-    let path = entry.path.as_str().as_bytes();
-    bytes.push(u8::from(entry.kind != EntryKind::Directory));
-    // Mode and path length fit: nine bits, at most 4,096 bytes.
-    bytes.extend((entry.mode as u16).to_be_bytes());
-    bytes.extend(entry.modified.seconds.to_be_bytes());
-    bytes.extend(entry.modified.nanos.to_be_bytes());
-    bytes.extend((path.len() as u16).to_be_bytes());
-    bytes.extend(path);
-    if let EntryKind::File { size } = entry.kind {
-        bytes.extend(size.to_be_bytes());
-    }
-}
-
-fn decode_entry(entry: u32, reader: &mut Reader<'_>) -> Result<FolderEntry, IndexError> {
-    let kind = reader.u8()?;
-    let mode = u32::from(reader.u16()?);
-    let modified = Modified {
-        seconds: reader.i64()?,
-        nanos: reader.u32()?,
-    };
-    let length = reader.u16()?;
-    let path = RelativePath::from_bytes(reader.bytes(usize::from(length))?)
-        .map_err(|error| IndexError::Name { entry, error })?;
-    let kind = match kind {
-        0 => EntryKind::Directory,
-        1 => EntryKind::File { size: reader.u64()? },
-        kind => return Err(IndexError::Kind { entry, kind }),
-    };
-    Ok(FolderEntry {
-        path,
-        kind,
-        mode,
-        modified,
-    })
+    Ok(())
 }
 
 /// What must hold of sorted entries.

@@ -14,6 +14,11 @@
 //! one gets an error from its own file system. What could deceive a reader (text direction, zero width) is
 //! accepted and always shown escaped.
 
+mod escape;
+#[cfg(test)]
+mod tests;
+
+use escape::Escaped;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, str::FromStr};
 
@@ -222,38 +227,6 @@ fn is_device(name: &str) -> bool {
                 )
             }),
     }
-}
-
-/// Shows text from outside: characters that act on a terminal, hide, or turn the direction of text as `\u{…}`.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if deceives(c) {
-                write!(f, "{}", c.escape_unicode())?;
-            } else {
-                write!(f, "{c}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
-
-/// Control characters, and those of Unicode that have no glyph of their own (UAX 9, UTS 39): marks of direction, zero
-/// width, separators of lines, tags.
-fn deceives(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// What both kinds of name have in common: shown escaped, written down as they are, read with their check.

@@ -15,6 +15,7 @@
 
 use super::{
     FieldError, MAX_ADDRESSES, MAX_SEEDERS, MAX_TRACKERS, Seeder, Ticket, TicketError, check_tracker_url,
+    is_dialable,
 };
 use crate::{
     hash::HashAlgorithm,
@@ -241,12 +242,4 @@ fn decode_list<T>(
         got if got > most => Err(FieldError::TooMany { got, most }),
         got => (0..got).map(|_| decode(reader)).collect(),
     }
-}
-
-/// Whether a peer could be behind this address at all. Private and loopback ones may: tickets are passed on within
-/// a house too.
-fn is_dialable(address: &SocketAddr) -> bool {
-    let ip = address.ip();
-    let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }

@@ -6,6 +6,8 @@
 //! [`layout`](self::layout).
 
 mod layout;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     id::PublicKey,
@@ -13,7 +15,11 @@ use crate::{
     tracker_url::{TrackerUrlError, check_tracker_url},
 };
 use data_encoding::BASE64URL_NOPAD;
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
 
 /// What every ticket begins with.
 pub const PREFIX: &str = "p2p:";
@@ -220,4 +226,12 @@ fn check_length(encoded: &str) -> Result<(), TicketError> {
             expected,
         }),
     }
+}
+
+/// Whether a peer could be behind this address at all. Private and loopback ones may: tickets are passed on within
+/// a house too.
+pub fn is_dialable(address: &SocketAddr) -> bool {
+    let ip = address.ip();
+    let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
