@@ -157,3 +157,188 @@ impl Share {
         ReadError::Changed { path }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::import::{HashOptions, ScanOptions, hash, share_scan};
+    use p2p_shared::{chunker::CHUNK_SIZE, hash::HashAlgorithm, manifest::FolderIndex};
+    use std::{fs, os::unix::fs::FileExt as _, path::Path};
+    use tokio_util::sync::CancellationToken;
+
+    const CHUNK: usize = CHUNK_SIZE as usize;
+
+    fn serve(path: &Path) -> Served {
+        let options = HashOptions {
+            algorithm: HashAlgorithm::Sha256,
+            cache: None,
+            progress: &|_| {},
+            cancel: &CancellationToken::new(),
+        };
+        let import = hash(share_scan(path, ScanOptions::default()).unwrap(), options).unwrap();
+        Served::share(import, OpenFiles::new(4))
+    }
+
+    fn read(served: &Served, chunk: u32) -> Result<Vec<u8>, ReadError> {
+        let mut out = b"before".to_vec();
+        let result = served.read_chunk(ChunkIndex(chunk), &mut out);
+        assert!(out.starts_with(b"before") && (result.is_ok() || out.len() == 6));
+        result.map(|()| out.split_off(6))
+    }
+
+    fn changed_path(result: Result<Vec<u8>, ReadError>) -> PathBuf {
+        match result {
+            Err(ReadError::Changed { path }) => path,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn content() -> Vec<u8> {
+        (0..2 * CHUNK + 9).map(|at| (at % 251) as u8).collect()
+    }
+
+    fn shared_file() -> (tempfile::TempDir, PathBuf, Served) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, content()).unwrap();
+        let served = serve(&path);
+        (folder, path, served)
+    }
+
+    #[test]
+    fn a_share_hands_out_each_chunk_and_no_other() {
+        let (_folder, _path, served) = shared_file();
+        for (chunk, bytes) in (0..).zip(content().chunks(CHUNK)) {
+            assert_eq!(read(&served, chunk).unwrap(), bytes);
+        }
+        assert!(matches!(read(&served, 3), Err(ReadError::NotHeld(ChunkIndex(3)))));
+        assert!(served.held().is_full() && served.held().len() == 3);
+    }
+
+    #[test]
+    fn a_folders_stream_is_its_index_and_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("d/empty")).unwrap();
+        fs::write(root.join("d/one"), &content()[..CHUNK]).unwrap();
+        for number in 0..20 {
+            fs::write(root.join(format!("small {number}")), vec![number; 1000]).unwrap();
+        }
+        let served = serve(&root);
+        let stream: Vec<u8> = (0..served.held().len())
+            .flat_map(|chunk| read(&served, chunk).unwrap())
+            .collect();
+        assert_eq!(stream.len() as u64, served.manifest().size);
+        let index =
+            FolderIndex::decode(served.source().unwrap().index().unwrap().encode().as_slice()).unwrap();
+        for (entry, extent) in index.extents().filter(|(_, extent)| !extent.is_empty()) {
+            let bytes = fs::read(root.join(entry.path.as_str())).unwrap();
+            assert_eq!(stream[extent.start as usize..extent.end as usize], bytes);
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_was_edited_does_not_go_out_and_the_file_is_named() {
+        let (_folder, path, served) = shared_file();
+        assert!(read(&served, 1).is_ok());
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .write_all_at(b"?", CHUNK as u64 + 5)
+            .unwrap();
+        assert_eq!(changed_path(read(&served, 1)), path);
+        assert_eq!(served.changed(), Some(path));
+        assert_eq!(
+            read(&served, 0).unwrap(),
+            content()[..CHUNK],
+            "what still is what it was goes out"
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_touched_but_not_changed_goes_on_being_served() {
+        let (_folder, path, served) = shared_file();
+        fs::File::open(&path)
+            .unwrap()
+            .set_modified(std::time::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(read(&served, 2).unwrap(), content()[2 * CHUNK..]);
+        assert_eq!(served.changed(), None);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_removed_or_replaced_is_named() {
+        type Change = fn(&Path);
+        let changes: [Change; 5] = [
+            |path| {
+                fs::File::options()
+                    .write(true)
+                    .open(path)
+                    .unwrap()
+                    .set_len(10)
+                    .unwrap()
+            },
+            |path| fs::remove_file(path).unwrap(),
+            |path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            },
+            |path| {
+                let aside = path.with_extension("aside");
+                fs::rename(path, &aside).unwrap();
+                std::os::unix::fs::symlink(aside, path).unwrap();
+            },
+            |path| {
+                fs::remove_file(path).unwrap();
+                let mode = 0o600.into();
+                rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+            },
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let (_folder, path, served) = shared_file();
+            change(&path);
+            assert_eq!(changed_path(read(&served, 0)), path, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_by_its_equal_goes_on_being_served() {
+        let (_folder, path, served) = shared_file();
+        assert!(read(&served, 0).is_ok());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, content()).unwrap();
+        for (chunk, bytes) in (0..).zip(content().chunks(CHUNK)) {
+            assert_eq!(read(&served, chunk).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_by_its_equal_goes_on_being_served_and_a_link_on_the_way_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        for place in [&root, &outside] {
+            fs::create_dir_all(place.join("d")).unwrap();
+            fs::write(place.join("d/one"), b"content").unwrap();
+        }
+        let served = serve(&root);
+        let stream = read(&served, 0).unwrap();
+        served.forget_open_files();
+        fs::remove_dir_all(&root).unwrap();
+        fs::rename(&outside, &root).unwrap();
+        assert_eq!(read(&served, 0).unwrap(), stream);
+        served.forget_open_files();
+        fs::rename(root.join("d"), folder.path().join("aside")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("aside"), root.join("d")).unwrap();
+        assert_eq!(changed_path(read(&served, 0)), root.join("d/one"));
+    }
+
+    impl Served {
+        /// As if many other files had been read since.
+        fn forget_open_files(&self) {
+            if let Content::Share(share) = &self.content {
+                share.reader.forget_open_files();
+            }
+        }
+    }
+}

@@ -3,7 +3,8 @@
 //!
 //! Promise: the caller learns whether every file that was read had, before and after the read, the identity that was
 //! recorded. What to do about it is the caller's: hashing refuses, serving checks the chunk's hash.
-//! Never follows a symbolic link below the root, never blocks on a pipe that took a file's place.
+//! Never follows a symbolic link out of the shared folder (nor one in a file's place), never blocks on a pipe that took
+//! a file's place.
 
 use super::source::SourceLayout;
 use crate::storage::{
@@ -176,13 +177,24 @@ impl SourceReader {
 
     fn explain(&self, number: u32, error: io::Error) -> SourceError {
         use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-        // A symbolic link where a file was.
-        let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        let is_link = match error.raw_os_error() {
+            // A symbolic link where a file was.
+            Some(number) => number == rustix::io::Errno::LOOP.raw_os_error(),
+            // What cap-std says of one that leads out of the folder.
+            None => error.kind() == io::ErrorKind::PermissionDenied,
+        };
         if is_link || matches!(error.kind(), NotFound | NotADirectory | IsADirectory) {
             SourceError::Gone(number)
         } else {
             SourceError::Disk(DiskError::new("read", self.source.path(number), error))
         }
+    }
+}
+
+#[cfg(test)]
+impl SourceReader {
+    pub(in crate::storage) fn forget_open_files(&self) {
+        self.files.forget_all(self.owner);
     }
 }
 
