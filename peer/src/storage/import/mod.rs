@@ -17,6 +17,9 @@ pub use hasher::{HashOptions, hash};
 pub use scan::{Plan, ScanOptions, SkipReason, Skipped, share_scan};
 pub use source::SourceLayout;
 
+#[cfg(test)]
+mod tests;
+
 use p2p_shared::{id::ChunkHash, manifest::Manifest};
 use std::sync::Arc;
 
