@@ -1,17 +1,22 @@
 //! What whole-system tests are made of. The tests are in `tests/tests/`, the benches in `src/bin/`.
 //!
-//! In reading order: a folder for one test ([`lab`]), something to share ([`fixtures`]) and to compare with ([`tree`]), real
-//! programs ([`process`], [`programs`]) and their cost ([`measure`]), what stands between or against them ([`proxy`]), and the project's own source as a thing to test
-//! ([`sources`], [`handlers`]).
+//! In reading order: a folder for one test ([`lab`]), something to share ([`fixtures`]) and to compare with ([`tree`]), real programs
+//! ([`process`], [`programs`]), their cost ([`measure`]) and their privileges ([`unprivileged`]), what stands between or against them
+//! ([`proxy`], [`content`], [`wire`], [`fake_peer`]), and the project's own source as a thing to test ([`sources`], [`handlers`]).
 //!
 //! Everything here panics when the system does not do as it is told: in a test, that is the report.
 
+pub mod content;
+pub mod fake_peer;
 pub mod fixtures;
 pub mod handlers;
 pub mod lab;
+mod lines;
 pub mod measure;
 pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod sources;
 pub mod tree;
+pub mod unprivileged;
+pub mod wire;

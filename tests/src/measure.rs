@@ -36,6 +36,15 @@ pub fn peak_mib(pid: u32) -> Option<f64> {
     Some(kib / 1024.0)
 }
 
+/// Bytes that it has read so far, from files and sockets, by its system calls; none when it is gone.
+pub fn bytes_read(pid: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    io.lines()
+        .find_map(|line| line.strip_prefix("rchar: "))?
+        .parse()
+        .ok()
+}
+
 /// What a program that has ended did cost.
 #[derive(Debug)]
 pub struct Cost {

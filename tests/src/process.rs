@@ -5,15 +5,15 @@
 //! for a line or for the end, never for a time; [`PATIENCE`] only turns a hang into a failure.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::lines::Lines;
 
 /// After this long without what a test waits for, it fails. Long, because a loaded machine is slow, not wrong.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -96,14 +96,36 @@ impl Launch {
         self
     }
 
+    /// Runs a copy of the program that is in this folder: another user may not reach the one that was built.
+    pub fn within(mut self, folder: &Path) -> Self {
+        let program = Path::new(self.command.get_program()).to_owned();
+        let copy = folder.join(program.file_name().unwrap_or_default());
+        if !copy.exists() {
+            std::fs::copy(&program, &copy).expect("a copy of the program");
+        }
+        self.program(copy.as_os_str());
+        self
+    }
+
     /// Runs it under another program: `setpriv …`, `strace …`.
-    pub fn under<S: Into<OsString>>(self, wrapper: impl IntoIterator<Item = S>) -> Self {
-        let mut words = wrapper.into_iter().map(Into::into);
-        let mut command = Command::new(words.next().expect("a program to run it under"));
-        command
-            .args(words)
-            .arg(self.command.get_program())
-            .args(self.command.get_args());
+    pub fn under<S: Into<OsString>>(mut self, wrapper: impl IntoIterator<Item = S>) -> Self {
+        let mut words: Vec<OsString> = wrapper.into_iter().map(Into::into).collect();
+        words.push(self.command.get_program().to_owned());
+        words.extend(self.command.get_args().map(OsStr::to_owned));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        self.replace(command);
+        self
+    }
+
+    fn program(&mut self, path: &OsStr) {
+        let mut command = Command::new(path);
+        command.args(self.command.get_args());
+        self.replace(command);
+    }
+
+    /// Another command line with the same environment and folder.
+    fn replace(&mut self, mut command: Command) {
         for (key, value) in self.command.get_envs() {
             match value {
                 Some(value) => command.env(key, value),
@@ -113,10 +135,7 @@ impl Launch {
         if let Some(folder) = self.command.get_current_dir() {
             command.current_dir(folder);
         }
-        Self {
-            command,
-            log: self.log,
-        }
+        self.command = command;
     }
 
     /// Starts it.
@@ -348,100 +367,5 @@ impl Drop for Program {
             drop(self.child.kill());
             drop(self.child.wait());
         }
-    }
-}
-
-/// The lines of one output, as they come.
-#[derive(Debug, Default)]
-struct Lines {
-    state: Mutex<LinesState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct LinesState {
-    lines: Vec<String>,
-    closed: bool,
-}
-
-impl Lines {
-    fn follow(
-        source: impl Read + Send + 'static,
-        log: Arc<Mutex<std::fs::File>>,
-        mark: &'static str,
-    ) -> Arc<Self> {
-        let lines = Arc::new(Self::default());
-        let ours = Arc::clone(&lines);
-        thread::spawn(move || {
-            let mut source = BufReader::new(source);
-            let mut raw = Vec::new();
-            // A read error is the end too: nothing more can come.
-            while source.read_until(b'\n', &mut raw).is_ok_and(|n| n > 0) {
-                let line = String::from_utf8_lossy(&raw).trim_end_matches('\n').to_owned();
-                if let Ok(mut log) = log.lock() {
-                    // The log is for people; a full disk must not decide a test.
-                    drop(writeln!(log, "{mark}{line}"));
-                }
-                ours.change(|state| state.lines.push(line));
-                raw.clear();
-            }
-            ours.change(|state| state.closed = true);
-        });
-        lines
-    }
-
-    fn change(&self, change: impl FnOnce(&mut LinesState)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_all();
-    }
-
-    fn wait<T>(
-        &self,
-        from: usize,
-        deadline: Instant,
-        wanted: impl Fn(&str) -> Option<T>,
-    ) -> Option<(T, usize)> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = from;
-        loop {
-            while next < state.lines.len() {
-                next += 1;
-                if let Some(found) = wanted(&state.lines[next - 1]) {
-                    return Some((found, next));
-                }
-            }
-            let left = deadline.checked_duration_since(Instant::now())?;
-            if state.closed {
-                return None;
-            }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    fn wait_closed(&self, deadline: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.closed {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                return false;
-            };
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
-    }
-
-    fn text(&self) -> String {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lines
-            .join("\n")
     }
 }

@@ -121,7 +121,7 @@ impl Peer {
         &self.folder
     }
 
-    /// One of its commands, with the data directory and nothing else.
+    /// One of its commands, with the data directory, `--json`, and loopback for whatever listens.
     pub fn command(&self, command: &str) -> Launch {
         Launch::new("p2p-peer", &self.folder)
             .arg(command)
@@ -131,26 +131,45 @@ impl Peer {
 
     /// A command that starts a peer when no daemon runs.
     fn active(&self, command: &str) -> Launch {
-        let launch = self.command(command).args(["--json", "--listen", "127.0.0.1:0"]);
+        let launch = self.command(command);
         match &self.tracker {
             Some(url) => launch.arg("--tracker").arg(url),
             None => launch,
         }
     }
 
-    /// `share PATH --json`, in the foreground.
+    /// `share PATH`, in the foreground.
     pub fn share(&self, path: &Path) -> Launch {
         self.active("share").arg(path)
     }
 
-    /// `get WHAT --output FOLDER --json`.
+    /// `get WHAT --output FOLDER`.
     pub fn get(&self, what: &str, output: &Path) -> Launch {
         self.active("get").arg("--output").arg(output).arg(what)
     }
 
     /// `daemon`, with the local API on a free port.
     pub fn daemon(&self) -> Launch {
-        self.active("daemon").args(["--api", "127.0.0.1:0"])
+        self.active("daemon")
+    }
+
+    /// Bytes of a share that are here, by `list`; 0 when it is not known.
+    pub fn held(&self, hash: &str) -> u64 {
+        let listed = self.command("list").run().expect_code(0).events();
+        let share = listed
+            .iter()
+            .find(|share| share.get("hash").and_then(Value::as_str) == Some(hash));
+        share
+            .and_then(|share| share.get("bytes"))
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    }
+
+    /// Starts its daemon and waits until commands reach it.
+    pub fn start_daemon(&self) -> Program {
+        let program = self.daemon().start();
+        program.wait_err(0, "where it listens", listening);
+        program
     }
 
     /// Starts sharing and waits for the ticket.
