@@ -15,7 +15,7 @@ pub struct Source {
     pub text: String,
     /// Without comments, what stands in strings, and test modules; nothing of a file of tests.
     pub code: String,
-    /// A file of tests (`tests.rs` beside what it tests).
+    /// A file of tests (`tests.rs`, `state_tests.rs` beside what they test).
     pub is_test: bool,
 }
 

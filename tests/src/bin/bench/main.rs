@@ -7,6 +7,7 @@
 //! A trap of ext4: it avoids inodes that were deleted in the last minute by a linear search, so creating thousands of files right
 //! after deleting thousands takes seconds longer. Copies of folders are therefore deleted only when everything is done.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -142,7 +143,8 @@ impl Bench {
         let mut all = Vec::new();
         for _ in 0..self.options.runs {
             for hash in ["sha256", "blake3"] {
-                let result = ours::share(&self.job(&source), hash);
+                let job = self.job(&source);
+                let result = attempt(|| ours::share(&job, hash));
                 let (first, again) = match result {
                     Ok((first, again)) => (Ok(first), Ok(again)),
                     Err(error) => (Err(error.clone()), Err(error)),
@@ -194,7 +196,8 @@ impl Bench {
         let source = self.folder();
         let mut shares = Vec::new();
         for _ in 0..self.options.runs {
-            let result = ours::share(&self.job(&source), "sha256");
+            let job = self.job(&source);
+            let result = attempt(|| ours::share(&job, "sha256"));
             let first = result.map(|(first, _)| first);
             self.keep("W4 share", &source, &mut shares, "share sha256", first);
         }
@@ -258,7 +261,7 @@ impl Bench {
             for program in programs {
                 let job = self.job(source);
                 rustix::fs::sync();
-                let result = program.run(&job).and_then(|run| {
+                let result = attempt(|| program.run(&job)).and_then(|run| {
                     same(source, &job.copy())?;
                     Ok(run)
                 });
@@ -346,6 +349,14 @@ impl Bench {
         }
         folder
     }
+}
+
+/// A run that panics (a program that never said what was waited for) is one that failed; the others go on.
+fn attempt<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+        Err(text.lines().take(3).collect::<Vec<_>>().join(" | "))
+    })
 }
 
 fn median(all: &[Runs], name: &str, figure: impl Fn(&Run) -> f64) -> Option<f64> {
