@@ -169,7 +169,7 @@ impl FromStr for PeerId {
 )]
 #[serde(transparent)]
 pub struct ChunkIndex(
-    /// The number; a file has at most 2^32 chunks of 256 KiB, that is 1 PiB.
+    /// The number, below [`MAX_CHUNKS`](crate::chunker::MAX_CHUNKS) in every file.
     pub u32,
 );
 

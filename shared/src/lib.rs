@@ -23,6 +23,10 @@ pub mod name;
 pub mod protocol;
 mod reader;
 #[cfg(feature = "actors")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it watches over what runs: deadlines, pauses and tasks are its business"
+)]
 pub mod supervision;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
