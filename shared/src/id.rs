@@ -127,6 +127,11 @@ impl PeerId {
         ))
     }
 
+    /// The id that was written down as this UUID. Like text that parses, it need not belong to any key.
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
     /// The UUID itself.
     pub fn as_uuid(&self) -> &Uuid {
         &self.0
@@ -169,7 +174,7 @@ impl FromStr for PeerId {
 )]
 #[serde(transparent)]
 pub struct ChunkIndex(
-    /// The number, below [`MAX_CHUNKS`](crate::chunker::MAX_CHUNKS) in every file.
+    /// The number; a file has at most 2^32 chunks of 256 KiB, that is 1 PiB.
     pub u32,
 );
 
