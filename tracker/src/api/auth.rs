@@ -1,0 +1,95 @@
+//! Who may call at all.
+//!
+//! With keys, every route but `/` and the health checks wants `X-API-Key`: scope `read` to look, `peer` to change
+//! anything. Without keys the tracker serves this machine only and everybody on it is its operator; then the `Host` of a
+//! request has to be this machine too, or a web page could reach the tracker through a name that it makes point here (DNS
+//! rebinding).
+
+use super::{
+    Api,
+    error::{ApiError, Kind},
+    host,
+};
+use crate::storage::Scope;
+use actix_web::{
+    HttpMessage as _, HttpRequest, ResponseError as _,
+    body::{BoxBody, EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{Method, header},
+    middleware::Next,
+    web,
+};
+use p2p_shared::tracker_api::API_KEY_HEADER;
+
+/// What needs no key.
+const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
+
+/// What the caller of a request may do.
+#[derive(Clone, Copy)]
+struct Caller(Scope);
+
+/// Whether the caller is an operator.
+pub(super) fn is_admin(request: &HttpRequest) -> bool {
+    let caller = request.extensions().get::<Caller>().copied();
+    caller.is_some_and(|Caller(scope)| scope == Scope::Admin)
+}
+
+/// Middleware: lets a request pass, or answers it.
+pub(crate) async fn authorize<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
+    match admit(&request) {
+        Ok(scope) => {
+            request.extensions_mut().insert(Caller(scope));
+            Ok(next.call(request).await?.map_into_left_body())
+        }
+        Err(error) => Ok(request
+            .into_response(error.error_response())
+            .map_into_right_body()),
+    }
+}
+
+fn admit(request: &ServiceRequest) -> Result<Scope, ApiError> {
+    let api = request
+        .app_data::<web::Data<Api>>()
+        .ok_or_else(ApiError::internal)?;
+    if !api.keys.is_required() {
+        check_host(request)?;
+        return Ok(Scope::Admin);
+    }
+    if OPEN.contains(&request.path()) {
+        return Ok(Scope::Read);
+    }
+    let scope = presented(request).and_then(|key| api.keys.scope(key, api.clock.now()));
+    let scope = scope.ok_or_else(|| {
+        let detail = format!("send a valid API key of this tracker as {API_KEY_HEADER}");
+        ApiError::new(Kind::ApiKeyInvalid, detail)
+    })?;
+    let looks = [Method::GET, Method::HEAD].contains(request.method());
+    let needed = if looks { Scope::Read } else { Scope::Peer };
+    if scope < needed {
+        let detail = "the API key has the scope read; this call needs one of scope peer or admin";
+        return Err(ApiError::new(Kind::ScopeMissing, detail));
+    }
+    Ok(scope)
+}
+
+fn presented(request: &ServiceRequest) -> Option<&str> {
+    request.headers().get(API_KEY_HEADER)?.to_str().ok()
+}
+
+fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    match host {
+        Some(host) if !host::is_this_machine(host) => {
+            let detail = "without API keys this tracker answers as localhost only; \
+                          start it with --public-url to be reached under another name";
+            Err(ApiError::new(Kind::WrongHost, detail))
+        }
+        _ => Ok(()),
+    }
+}

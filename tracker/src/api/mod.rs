@@ -1,0 +1,163 @@
+//! The HTTP API: one file a resource.
+//!
+//! A handler reads the request, asks registry and store through their handles, and writes the answer. What a call means
+//! is decided behind the handles; what a failure looks like, in [`error`]. Wire types are those of
+//! [`p2p_shared::tracker_api`].
+
+mod announce;
+pub(crate) mod auth;
+mod body;
+mod chunks;
+mod error;
+mod files;
+pub(crate) mod guard;
+mod health;
+pub(crate) mod host;
+pub(crate) mod keys;
+pub(crate) mod logging;
+mod path;
+mod peers;
+mod range;
+mod stats;
+
+use crate::{
+    clock::Clock,
+    registry::{RegistryHandle, token::Tokens},
+    storage::{Store, writer::StoreWriterHandle},
+};
+use actix_web::{
+    HttpRequest, Resource, Route,
+    guard::{Any, Get, Head},
+    http::header,
+    web,
+};
+use error::{ApiError, Kind};
+use keys::KeyRing;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+
+/// Announcements with chunk hashes that are read and checked at once: each takes up to 8 MiB for a moment.
+const LARGE_BODIES: usize = 8;
+
+/// What the handlers work with. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) registry: RegistryHandle,
+    pub(crate) writer: StoreWriterHandle,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tokens: Tokens,
+    pub(crate) keys: KeyRing,
+    pub(crate) clock: Clock,
+    pub(crate) lease: Duration,
+    /// Set while the tracker is shutting down.
+    pub(crate) draining: Arc<AtomicBool>,
+    large_bodies: Arc<Semaphore>,
+}
+
+impl Api {
+    pub(crate) fn new(
+        registry: RegistryHandle,
+        writer: StoreWriterHandle,
+        store: Arc<dyn Store>,
+        tokens: Tokens,
+        keys: KeyRing,
+        clock: Clock,
+        lease: Duration,
+    ) -> Self {
+        Self {
+            registry,
+            writer,
+            store,
+            tokens,
+            keys,
+            clock,
+            lease,
+            draining: Arc::default(),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The lease in whole seconds, as peers are told; a shorter one counts as a second.
+    fn lease_seconds(&self) -> u32 {
+        u32::try_from(self.lease.as_secs()).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Seconds until a downloader should ask for peers again. A source that appears is found within 10 s, and with
+    /// short leases (tests) sooner.
+    fn ask_again(&self) -> u32 {
+        (self.lease_seconds() / 3).clamp(1, 10)
+    }
+}
+
+/// Puts all routes in place.
+pub(crate) fn configure(app: &mut web::ServiceConfig) {
+    app.service(resource("/", &["GET"]).route(get().to(stats::about)))
+        .service(resource("/healthz", &["GET"]).route(get().to(health::healthz)))
+        .service(resource("/readyz", &["GET"]).route(get().to(health::readyz)))
+        .service(resource("/api/stats", &["GET"]).route(get().to(stats::stats)))
+        .service(resource("/api/peers/challenge", &["POST"]).route(web::post().to(peers::challenge)))
+        .service(resource("/api/peers/register", &["POST"]).route(web::post().to(peers::register)))
+        .service(resource("/api/peers/{id}/heartbeat", &["POST"]).route(web::post().to(peers::heartbeat)))
+        .service(
+            resource("/api/peers/{id}", &["GET", "DELETE"])
+                .route(get().to(peers::one))
+                .route(web::delete().to(peers::leave)),
+        )
+        .service(resource("/api/peers", &["GET"]).route(get().to(peers::list)))
+        .service(resource("/api/files/announce", &["POST"]).route(web::post().to(announce::announce)))
+        .service(resource("/api/files/{hash}/chunks", &["GET"]).route(get().to(chunks::chunks)))
+        .service(resource("/api/files/{hash}/peers", &["GET"]).route(get().to(files::peers)))
+        .service(
+            resource("/api/files/{hash}", &["GET", "DELETE"])
+                .route(get().to(files::one))
+                .route(web::delete().to(files::remove)),
+        )
+        .service(resource("/api/files", &["GET"]).route(get().to(files::list)))
+        .default_service(web::to(no_such_route));
+}
+
+/// A path with these methods; any other is answered 405.
+fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        let allowed = methods.join(", ");
+        let detail = format!("{} takes {allowed}, not {}", request.path(), request.method());
+        Err::<&str, _>(ApiError::new(Kind::MethodNotAllowed, detail).with_header(header::ALLOW, &allowed))
+    }))
+}
+
+/// GET, and HEAD as RFC 9110 wants it wherever there is GET; the server leaves the body out.
+fn get() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
+
+async fn no_such_route(request: HttpRequest) -> Result<&'static str, ApiError> {
+    let detail = format!(
+        "there is nothing at {}; GET / lists what there is",
+        request.path()
+    );
+    Err(ApiError::new(Kind::NoSuchRoute, detail))
+}
+
+/// Carries on to the end although the caller goes away: what began to be written is told to the registry too.
+async fn to_the_end<T: 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + 'static,
+) -> Result<T, ApiError> {
+    match actix_web::rt::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(%error, "a request crashed");
+            Err(ApiError::internal())
+        }
+    }
+}
