@@ -8,7 +8,6 @@ pub mod connection;
 pub mod download;
 pub mod error;
 pub mod event;
-pub mod operation;
 pub mod p2p;
 pub mod root;
 pub mod storage;

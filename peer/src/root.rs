@@ -1,3 +1,1 @@
 //! root
-pub mod identity;
-pub mod lock;

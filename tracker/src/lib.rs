@@ -1,1 +1,126 @@
-//! placeholder
+//! The tracker: introduces peers to each other, keeps the catalogue of files and shows what is going on.
+//!
+//! [`Tracker::start`] runs one, in the program as in tests. In reading order: [`config`] (what it is told), `root` (what is
+//! started in which order), `server` and `api` (what peers see), `registry` (who is online and who holds what),
+//! `catalogue` (how files come in), `storage` (what survives a restart).
+
+mod api;
+mod catalogue;
+mod clock;
+pub mod config;
+mod data;
+mod registry;
+mod root;
+mod server;
+mod storage;
+
+#[cfg(test)]
+mod testing;
+
+pub use config::Config;
+pub use data::DataError;
+pub use root::{Ending, StartError};
+
+use root::{Started, TrackerRoot};
+use std::{net::SocketAddr, sync::mpsc, thread};
+use tokio::sync::oneshot;
+
+/// A tracker.
+#[derive(Debug)]
+pub struct Tracker;
+
+impl Tracker {
+    /// Starts a tracker on a thread of its own and waits until it answers. Needs no runtime and may be called inside of
+    /// one.
+    ///
+    /// # Errors
+    /// When data folder, database or address cannot be had; nothing is left running then.
+    pub fn start(config: Config) -> Result<TrackerHandle, StartError> {
+        let (stop, stopped) = oneshot::channel();
+        let (ended, ending) = oneshot::channel();
+        let (ready, started) = mpsc::channel();
+        thread::Builder::new()
+            .name("tracker".to_owned())
+            .spawn(move || run(config, &ready, stopped, ended))
+            .map_err(|error| StartError::System(error.to_string()))?;
+        let crashed = |_| StartError::System("it crashed while starting; the log says where".to_owned());
+        let Started { address, admin_key } = started.recv().map_err(crashed)??;
+        Ok(TrackerHandle {
+            address,
+            admin_key,
+            stop,
+            ending,
+        })
+    }
+}
+
+fn run(
+    config: Config,
+    ready: &mpsc::Sender<Result<Started, StartError>>,
+    stop: oneshot::Receiver<()>,
+    ended: oneshot::Sender<Ending>,
+) {
+    let system = match p2p_shared::supervision::system(1) {
+        Ok(system) => system,
+        Err(error) => {
+            // Whoever waits for it is still there: `start` does nothing else.
+            ready.send(Err(StartError::System(error.to_string()))).ok();
+            return;
+        }
+    };
+    system.block_on(async move {
+        match TrackerRoot::start(config).await {
+            Ok((root, started)) => {
+                ready.send(Ok(started)).ok();
+                // An error means that nobody wants to know how it ended.
+                ended.send(root.run(stop).await).ok();
+            }
+            Err(error) => {
+                ready.send(Err(error)).ok();
+            }
+        }
+    });
+}
+
+/// A tracker that runs. Dropping this stops it in good order, without waiting for it.
+#[derive(Debug)]
+pub struct TrackerHandle {
+    address: SocketAddr,
+    admin_key: Option<String>,
+    stop: oneshot::Sender<()>,
+    ending: oneshot::Receiver<Ending>,
+}
+
+impl TrackerHandle {
+    /// Where it listens; the real port if it was told to take any.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of that address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The key for its operator, if this start made it. It is nowhere else to be found.
+    pub fn admin_key(&self) -> Option<&str> {
+        self.admin_key.as_deref()
+    }
+
+    /// Waits until it ends by itself, which it does only when a part of it cannot go on. May be dropped and called again.
+    pub async fn ended(&mut self) -> Ending {
+        ending(&mut self.ending).await
+    }
+
+    /// Stops it: requests in flight finish, what is in memory is written down. Takes at most 15 s.
+    pub async fn shutdown(mut self) -> Ending {
+        // An error means that it has ended already.
+        self.stop.send(()).ok();
+        ending(&mut self.ending).await
+    }
+}
+
+async fn ending(receiver: &mut oneshot::Receiver<Ending>) -> Ending {
+    let crashed = |_| Ending::Failed("its thread crashed; the log says where".to_owned());
+    receiver.await.unwrap_or_else(crashed)
+}

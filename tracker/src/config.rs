@@ -1,0 +1,168 @@
+//! What a tracker is told, and where: flags, `P2P_…` in the environment, a TOML file, defaults, the earlier ones
+//! winning. [`Config`] holds only checked values; everything wrong names its key and, in a file, its line.
+
+mod file;
+mod flags;
+
+pub use flags::{Cli, Command, Flags, LogFormat};
+
+use file::FileConfig;
+use p2p_shared::tracker_url::check_tracker_url;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Where a tracker listens unless told otherwise: this machine only.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// How long a silent peer counts as online unless told otherwise: three missed heartbeats of 20 s.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+
+/// The longest lease: a day. Longer ones would hand out the dead.
+const LONGEST_LEASE: u32 = 86_400;
+
+/// What is logged unless told otherwise: our own events, and of the machinery below what is wrong.
+const DEFAULT_LOG: &str = "info,actix_server=warn,refinery_core=warn";
+
+/// What a tracker runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens; with port 0 the system chooses one.
+    pub listen: SocketAddr,
+    /// The folder of its database and lock; one running tracker at a time.
+    pub data: PathBuf,
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// Under which URL others reach it, if not under the address it listens on.
+    pub public_url: Option<String>,
+    /// How long a silent peer counts as online.
+    pub lease: Duration,
+    /// Threads that serve requests.
+    pub workers: usize,
+}
+
+impl Config {
+    /// A tracker on `data` that listens on loopback, on a port that the system chooses.
+    pub fn loopback(data: impl Into<PathBuf>) -> Self {
+        let data = data.into();
+        Self {
+            listen: SocketAddr::new(DEFAULT_LISTEN.ip(), 0),
+            database: data.join(DATABASE),
+            data,
+            public_url: None,
+            lease: DEFAULT_LEASE,
+            workers: 1,
+        }
+    }
+
+    /// Whether anybody but this machine may be meant to reach it.
+    pub fn is_public(&self) -> bool {
+        let named = self.public_url.as_deref().map(crate::api::host::of_url);
+        !self.listen.ip().to_canonical().is_loopback()
+            || named.is_some_and(|host| !crate::api::host::is_this_machine(host))
+    }
+}
+
+/// The database in the data folder unless told otherwise.
+const DATABASE: &str = "tracker.db";
+
+/// How a program logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// Which events, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
+
+/// Something in the configuration is wrong; the text says what, where, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// Reads the file that `flags` names, lets the flags override it, and checks all of it.
+pub fn load(flags: &Flags) -> Result<(Config, Logging), ConfigError> {
+    let file = match &flags.config {
+        Some(path) => FileConfig::read(path)?,
+        None => FileConfig::default(),
+    };
+    merge(flags, file)
+}
+
+fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigError> {
+    let data = match flags.data.clone().or(file.data) {
+        Some(data) => absolute(&data)?,
+        None => default_data_folder()?,
+    };
+    let database = flags.database.clone().or(file.database);
+    let public_url = flags.public_url.clone().or(file.public_url);
+    if let Some(url) = &public_url {
+        check_tracker_url(url).map_err(|error| ConfigError(format!("public-url {url:?}: {error}")))?;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let config = Config {
+        listen: flags.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+        database: database_path(database.as_deref(), &data)?,
+        data,
+        public_url,
+        lease: lease(flags.lease.or(file.lease))?,
+        workers: flags
+            .workers
+            .or(file.workers)
+            .map_or(cores, |workers| workers.get().into()),
+    };
+    let logging = Logging {
+        format: flags.log_format.or(file.log_format).unwrap_or_default(),
+        filter: flags
+            .log
+            .clone()
+            .or(file.log)
+            .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+    };
+    Ok((config, logging))
+}
+
+fn lease(seconds: Option<u32>) -> Result<Duration, ConfigError> {
+    match seconds {
+        None => Ok(DEFAULT_LEASE),
+        Some(seconds) if (1..=LONGEST_LEASE).contains(&seconds) => Ok(Duration::from_secs(seconds.into())),
+        Some(seconds) => Err(ConfigError(format!(
+            "lease {seconds}: it is from 1 to {LONGEST_LEASE} seconds"
+        ))),
+    }
+}
+
+fn database_path(database: Option<&str>, data: &Path) -> Result<PathBuf, ConfigError> {
+    let Some(database) = database else {
+        return Ok(data.join(DATABASE));
+    };
+    match database.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(data.join(path)),
+        Some(("postgres" | "postgresql", _)) => {
+            // Not the URL itself: it may hold a password.
+            let detail = "database: this version keeps its catalogue in SQLite only; use sqlite:PATH";
+            Err(ConfigError(detail.to_owned()))
+        }
+        _ => Err(ConfigError("database: expected sqlite:PATH".to_owned())),
+    }
+}
+
+/// `$XDG_DATA_HOME/p2p-tracker`, or what the platform has instead.
+fn default_data_folder() -> Result<PathBuf, ConfigError> {
+    directories::ProjectDirs::from("", "", "p2p-tracker")
+        .map(|dirs| dirs.data_dir().to_owned())
+        .ok_or_else(|| {
+            let detail =
+                "data: there is no home folder to keep the data in; say where with --data DIR (or P2P_DATA)";
+            ConfigError(detail.to_owned())
+        })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|error| ConfigError(format!("data {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests;

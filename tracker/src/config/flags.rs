@@ -1,0 +1,129 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf};
+
+/// Introduces peers that share files to each other, and keeps the catalogue
+#[derive(Debug, Parser)]
+#[command(name = "p2p-tracker", version)]
+pub struct Cli {
+    /// What to do; `serve` if not said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Accepted before and after the command.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// What a tracker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve peers until Ctrl-C or SIGTERM (the default)
+    Serve,
+}
+
+/// Every flag has a `P2P_…` variable and a key of the same name in the file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// Where to listen; elsewhere than on this machine, every call needs an API key [default: 127.0.0.1:8080]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_LISTEN",
+        value_name = "ADDRESS",
+        hide_env_values = true
+    )]
+    pub listen: Option<SocketAddr>,
+
+    /// Folder of the catalogue [default: the platform's data folder]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_DATA",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
+    pub data: Option<PathBuf>,
+
+    /// sqlite:PATH, PATH being relative to the data folder [default: sqlite:tracker.db]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_DATABASE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database: Option<String>,
+
+    /// Under which URL others reach this tracker, if it is behind something
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_PUBLIC_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub public_url: Option<String>,
+
+    /// Seconds for which a silent peer counts as online [default: 60]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_LEASE",
+        value_name = "SECONDS",
+        hide_env_values = true
+    )]
+    pub lease: Option<u32>,
+
+    /// Threads that serve requests [default: one a core]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_WORKERS",
+        value_name = "COUNT",
+        hide_env_values = true
+    )]
+    pub workers: Option<NonZeroU8>,
+
+    /// Settings in TOML, with these flags as keys
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub config: Option<PathBuf>,
+
+    /// What to log to stderr: off, error, warn, info, debug, trace, or by module (p2p_tracker=debug) [default: info]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_LOG",
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
+    pub log: Option<String>,
+
+    /// How log lines look [default: text]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_LOG_FORMAT",
+        value_name = "FORMAT",
+        hide_env_values = true
+    )]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

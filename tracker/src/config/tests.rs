@@ -1,0 +1,102 @@
+use super::*;
+use clap::Parser as _;
+
+fn cli(arguments: &[&str]) -> Cli {
+    Cli::try_parse_from(std::iter::once(&"p2p-tracker").chain(arguments)).unwrap()
+}
+
+fn file(text: &str) -> Result<FileConfig, ConfigError> {
+    FileConfig::parse(Path::new("tracker.toml"), text)
+}
+
+#[test]
+fn without_any_word_it_serves_this_machine() {
+    let cli = cli(&["--data", "/d"]);
+    assert_eq!(cli.command, None);
+    let (config, logging) = merge(&cli.flags, FileConfig::default()).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.database, Path::new("/d/tracker.db"));
+    assert_eq!(config.lease, Duration::from_secs(60));
+    assert!(!config.is_public());
+    assert_eq!(
+        (logging.format, logging.filter.as_str()),
+        (LogFormat::Text, "info")
+    );
+}
+
+#[test]
+fn flags_stand_before_or_after_the_command() {
+    for arguments in [["--data", "/d", "serve"], ["serve", "--data", "/d"]] {
+        let cli = cli(&arguments);
+        assert_eq!(cli.command, Some(Command::Serve));
+        assert_eq!(cli.flags.data.as_deref(), Some(Path::new("/d")));
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_file() {
+    let file = file("listen = \"127.0.0.1:1\"\nlease = 5\nlog-format = \"json\"\ndata = \"/file\"").unwrap();
+    let (config, logging) = merge(&cli(&["--listen", "127.0.0.1:2"]).flags, file).unwrap();
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.lease, Duration::from_secs(5));
+    assert_eq!(config.data, Path::new("/file"));
+    assert_eq!(logging.format, LogFormat::Json);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_name_and_line() {
+    let error = file("lease = 5\nlisten-at = \"127.0.0.1:1\"\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("tracker.toml, line 2") && error.contains("listen-at"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_value_that_is_none_is_refused_with_its_key_and_line() {
+    let error = file("\nlease = \"long\"\n").unwrap_err().to_string();
+    assert!(error.contains("line 2, key \"lease\""), "{error}");
+}
+
+#[test]
+fn values_out_of_range_are_refused_by_name() {
+    for (arguments, part) in [
+        (["--lease", "0"], "lease"),
+        (["--lease", "86401"], "86400"),
+        (["--database", "tracker.db"], "sqlite:PATH"),
+        (["--database", "sqlite:"], "sqlite:PATH"),
+        (["--public-url", "tracker.example.org"], "public-url"),
+    ] {
+        let flags = cli(&[&["--data", "/d"], arguments.as_slice()].concat()).flags;
+        let error = merge(&flags, FileConfig::default()).unwrap_err().to_string();
+        assert!(error.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_database_password_is_not_repeated() {
+    let flags = cli(&[
+        "--data",
+        "/d",
+        "--database",
+        "postgres://tracker:secret@db/tracker",
+    ])
+    .flags;
+    let error = merge(&flags, FileConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("SQLite") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn a_tracker_that_others_are_meant_to_reach_is_public() {
+    let public = |arguments: &[&str]| {
+        let flags = cli(&[&["--data", "/d"], arguments].concat()).flags;
+        merge(&flags, FileConfig::default()).unwrap().0.is_public()
+    };
+    assert!(public(&["--listen", "0.0.0.0:8080"]));
+    assert!(public(&["--listen", "192.168.1.5:8080"]));
+    assert!(public(&["--public-url", "https://tracker.example.org"]));
+    assert!(!public(&["--listen", "[::1]:8080"]));
+    assert!(!public(&["--public-url", "http://localhost:9000"]));
+}

@@ -1,0 +1,225 @@
+//! Brings the tracker up in order and takes it down in reverse.
+//!
+//! `TrackerRoot`: data folder → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → HTTP server. On the way
+//! down: not ready → no new connections, requests in flight finish (10 s) → registry hands over what it knows → writer
+//! flushes. A part that crashes again and again takes the tracker down, for the service manager to start it anew.
+
+use crate::{
+    api::{
+        Api,
+        keys::{self, KeyRing},
+    },
+    clock::Clock,
+    config::Config,
+    data::{DataError, DataFolder, make_private},
+    registry::{
+        RegistryHandle,
+        actor::{RegistryParts, TrackerRegistry},
+        token::Tokens,
+    },
+    server,
+    storage::{
+        Scope, Store, StoreError, Write,
+        sqlite::Sqlite,
+        writer::{CommitError, StoreWriter, StoreWriterHandle},
+    },
+};
+use actix_web::dev::ServerHandle;
+use p2p_shared::supervision::{ChildSpec, Supervisor};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// Messages that may wait for the registry: it handles that many in a few milliseconds.
+const REGISTRY_PERMITS: usize = 4096;
+
+/// Writes that may wait for the store: two groups.
+const WRITER_PERMITS: usize = 8192;
+
+/// How long the actors have for ending. Together with the server's time less than the 15 s of a clean stop.
+const ACTORS_END: Duration = Duration::from_secs(4);
+
+/// Why a tracker did not start. The text says what happened, to what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The database cannot be used.
+    #[error("cannot use the database {}: {error}", .path.display())]
+    Database {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        error: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}; {advice}", advice = advice(.error))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system gives no threads or no randomness, or a part crashed at once.
+    #[error("cannot start: {0}")]
+    System(String),
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop the program that has it, or choose another address with --listen",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
+        _ => "choose an address of this machine with --listen",
+    }
+}
+
+/// How a tracker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to.
+    Stopped,
+    /// A part of it crashes again and again.
+    Failed(String),
+}
+
+/// What there is to know about a tracker that has started.
+#[derive(Debug, Clone)]
+pub(crate) struct Started {
+    pub(crate) address: SocketAddr,
+    /// The admin key, if this start made it: shown once, never stored.
+    pub(crate) admin_key: Option<String>,
+}
+
+/// A tracker that runs.
+pub(crate) struct TrackerRoot {
+    supervisor: Supervisor,
+    api: Api,
+    server: ServerHandle,
+    served: JoinHandle<io::Result<()>>,
+    _data: DataFolder,
+}
+
+impl TrackerRoot {
+    /// Brings everything up. On the thread of the actors.
+    pub(crate) async fn start(config: Config) -> Result<(Self, Started), StartError> {
+        let clock = Clock::start();
+        let data = DataFolder::take(&config.data)?;
+        let store = open(&config).await?;
+        let listener = listen(config.listen)?;
+        let address = listener.local_addr().map_err(system)?;
+
+        let mut supervisor = Supervisor::new();
+        let writer = start_writer(&mut supervisor, Arc::clone(&store), clock);
+        let (keys, admin_key) = ring(&config, &store, &writer, clock).await?;
+        let parts = RegistryParts {
+            store: Arc::clone(&store),
+            writer: writer.clone(),
+            clock,
+            lease: config.lease,
+        };
+        let registry = start_registry(&mut supervisor, parts);
+        registry.up().await.map_err(system)?;
+
+        let tokens = Tokens::new().map_err(system)?;
+        let api = Api::new(registry, writer, store, tokens, keys, clock, config.lease);
+        let server = server::start(listener, api.clone(), config.workers).map_err(system)?;
+        let root = Self {
+            supervisor,
+            api,
+            server: server.handle(),
+            served: actix_rt::spawn(server),
+            _data: data,
+        };
+        Ok((root, Started { address, admin_key }))
+    }
+
+    /// Runs until `stop` comes (or whoever held its other end is gone), or until a part cannot go on.
+    pub(crate) async fn run(mut self, stop: oneshot::Receiver<()>) -> Ending {
+        let ending = tokio::select! {
+            // An error means that nobody holds the handle any more: the same as being told to stop.
+            _ = stop => Ending::Stopped,
+            escalation = self.supervisor.escalated() => Ending::Failed(escalation.to_string()),
+            end = &mut self.served => Ending::Failed(format!("the HTTP server ended: {end:?}")),
+        };
+        tracing::info!(?ending, "tracker stopping");
+        self.stop().await;
+        tracing::info!("tracker stopped");
+        ending
+    }
+
+    async fn stop(self) {
+        self.api.draining.store(true, Ordering::Relaxed);
+        self.server.stop(true).await;
+        self.supervisor.stop(ACTORS_END).await;
+    }
+}
+
+fn system(error: impl ToString) -> StartError {
+    StartError::System(error.to_string())
+}
+
+async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let path = config.database.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        make_private(&path).map_err(|error| StoreError::Database(error.to_string()))?;
+        Sqlite::open(&path)
+    });
+    match opened.await.map_err(system)? {
+        Ok(sqlite) => Ok(Arc::new(sqlite)),
+        Err(error) => Err(database(config, &error)),
+    }
+}
+
+fn database(config: &Config, error: &StoreError) -> StartError {
+    StartError::Database {
+        path: config.database.clone(),
+        error: error.to_string(),
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    server::bind(address).map_err(|error| StartError::Listen { address, error })
+}
+
+/// The keys that are there; of a tracker that others can reach and that has none yet, a new one for its operator.
+async fn ring(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    writer: &StoreWriterHandle,
+    clock: Clock,
+) -> Result<(KeyRing, Option<String>), StartError> {
+    let failed = |error| database(config, &error);
+    let mut stored = store.keys().await.map_err(failed)?;
+    if !config.is_public() || !stored.is_empty() {
+        return Ok((KeyRing::new(stored), None));
+    }
+    let (text, key) = keys::make("made at the first start", Scope::Admin, clock.now()).map_err(system)?;
+    match writer.commit(Write::AddKey(key.clone())).await {
+        Ok(_) => stored.push(key),
+        Err(CommitError::Store(error)) => return Err(failed(error)),
+        Err(CommitError::Call(error)) => return Err(system(error)),
+    }
+    Ok((KeyRing::new(stored), Some(text)))
+}
+
+fn start_writer(supervisor: &mut Supervisor, store: Arc<dyn Store>, clock: Clock) -> StoreWriterHandle {
+    let spec = ChildSpec::new("StoreWriter", move |_| {
+        StoreWriter::new(Arc::clone(&store), clock)
+    })
+    .permits(WRITER_PERMITS)
+    .before_stop(|writer| StoreWriterHandle::new(writer).flush());
+    StoreWriterHandle::new(supervisor.start(spec))
+}
+
+fn start_registry(supervisor: &mut Supervisor, parts: RegistryParts) -> RegistryHandle {
+    let spec = ChildSpec::new("TrackerRegistry", move |_| TrackerRegistry::new(parts.clone()))
+        .permits(REGISTRY_PERMITS)
+        .before_stop(|registry| RegistryHandle::new(registry).flush());
+    RegistryHandle::new(supervisor.start(spec))
+}

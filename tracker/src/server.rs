@@ -1,0 +1,100 @@
+//! The HTTP server: its socket, its limits, its layers.
+//!
+//! Last up and first to stop. Knows no route; those are in [`api`](crate::api).
+
+use crate::api::{self, Api};
+use actix_web::{
+    App, HttpServer,
+    dev::{Extensions, Server},
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web,
+};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::{
+    any::Any,
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+/// Connections that wait to be accepted: a burst of peers after a restart.
+const BACKLOG: i32 = 4096;
+
+/// An idle connection stays open for longer than a peer's heartbeats are apart.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// A client has this long to send a request's head.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections a worker serves; further ones wait in the backlog.
+const CONNECTIONS_A_WORKER: usize = 20_000;
+
+/// Database reads and hashing of one worker at once.
+const BLOCKING_THREADS: usize = 8;
+
+/// A peer that acknowledges nothing for this long is gone (`TCP_USER_TIMEOUT`, RFC 5482): half-open connections are
+/// noticed within 20 s.
+const GONE_AFTER: Duration = Duration::from_secs(20);
+
+/// How long requests in flight may take to finish when the tracker stops.
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+
+/// Opens the listening socket.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // So that a restart does not wait for connections of the last run to be forgotten. It lets no two trackers share
+    // a port.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Starts serving on the socket.
+pub(crate) fn start(listener: TcpListener, api: Api, workers: usize) -> io::Result<Server> {
+    let data = web::Data::new(api);
+    let server = HttpServer::new(move || {
+        // The first layer is the innermost.
+        App::new()
+            .app_data(data.clone())
+            .wrap(from_fn(api::guard::contain))
+            .wrap(from_fn(api::auth::authorize))
+            .wrap(from_fn(api::guard::drain))
+            .wrap(from_fn(api::logging::log))
+            .configure(api::configure)
+    })
+    .workers(workers)
+    .worker_max_blocking_threads(BLOCKING_THREADS)
+    .max_connections(CONNECTIONS_A_WORKER)
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_PATIENCE)
+    .shutdown_timeout(DRAIN.as_secs())
+    .disable_signals()
+    .on_connect(set_options)
+    .listen(listener)?;
+    Ok(server.run())
+}
+
+/// Sets what every accepted connection gets.
+fn set_options(connection: &dyn Any, _: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
+        return;
+    };
+    if let Err(error) = options(stream) {
+        // It is closed already, or the system lacks an option; either way it is served as it is.
+        tracing::debug!(%error, "socket options were not set");
+    }
+}
+
+fn options(stream: &TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(GONE_AFTER / 2)
+        .with_interval(GONE_AFTER / 4)
+        .with_retries(2);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(GONE_AFTER))
+}
