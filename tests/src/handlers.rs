@@ -3,7 +3,7 @@
 //! Promises every `impl Handler<Message> for Actor` of tracker and peer once, with the names of the fail points in its
 //! body. Tests take their lists from here, so a new handler cannot be forgotten.
 
-use crate::sources;
+use crate::sources::{self, Source};
 
 /// One handler.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,28 +20,65 @@ pub struct Handler {
 
 /// All handlers of a program (`tracker` or `peer`).
 pub fn of(program: &'static str) -> Vec<Handler> {
-    let mut handlers = Vec::new();
-    for source in sources::of(&[program]) {
-        for (at, _) in source.code.match_indices("Handler<") {
-            let head = source.code[..at].rfind(['}', ';']).map_or(0, |n| n + 1);
-            let before = source.code[head..at].trim();
-            if !before.contains("impl") {
-                continue;
-            }
-            let Some((message, actor)) = names(&source.code[at..]) else {
-                continue;
-            };
-            let end = sources::item_end(&source.code, at);
-            handlers.push(Handler {
-                program,
-                name: format!("{actor}::{message}"),
-                place: format!("{}:{}", source.path, sources::line_of(&source.code, at)),
-                fail_points: fail_points(&source.text[at..end]),
-            });
-        }
-    }
+    let mut handlers: Vec<Handler> = sources::of(&[program])
+        .iter()
+        .flat_map(|source| of_source(program, source))
+        .collect();
     handlers.sort();
     handlers
+}
+
+fn of_source(program: &'static str, source: &Source) -> Vec<Handler> {
+    let code = &source.code;
+    let mut handlers = Vec::new();
+    for (at, _) in code.match_indices("Handler<") {
+        let head = code[..at].rfind(['}', ';', '{']).map_or(0, |n| n + 1);
+        if !code[head..at].contains("impl") {
+            continue;
+        }
+        let Some((message, actor)) = names(&code[at..]) else {
+            continue;
+        };
+        let body = &source.text[at..sources::item_end(code, at)];
+        let handler = |message: &str, at: usize| {
+            let name = format!("{actor}::{message}");
+            let place = format!("{}:{}", source.path, sources::line_of(code, at));
+            Handler {
+                program,
+                fail_points: fail_points(body, message),
+                name,
+                place,
+            }
+        };
+        if message.starts_with('$') {
+            handlers.extend(
+                invocations(code, at)
+                    .into_iter()
+                    .map(|(message, at)| handler(message, at)),
+            );
+        } else {
+            handlers.push(handler(&message, at));
+        }
+    }
+    handlers
+}
+
+/// The first word of each use of the macro that is defined around this place, and where it is.
+fn invocations(code: &str, at: usize) -> Vec<(&str, usize)> {
+    let Some((_, definition)) = code[..at].rsplit_once("macro_rules!") else {
+        return Vec::new();
+    };
+    let call = format!("{}!(", definition.split('{').next().unwrap_or_default().trim());
+    let word = |from: usize| {
+        let rest = code[from..].trim_start();
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        (&rest[..end], from)
+    };
+    code.match_indices(&call)
+        .map(|(at, _)| word(at + call.len()))
+        .collect()
 }
 
 /// Message and actor of `Handler<path::Message> for Actor {`.
@@ -59,9 +96,20 @@ fn last_word(path: &str) -> String {
     path.rsplit("::").next().unwrap_or(path).trim().to_owned()
 }
 
-fn fail_points(body: &str) -> Vec<String> {
+/// The names in `fail_point!("Actor::Message")`, and in `fail_point!(concat!("Actor::", stringify!($message)))`.
+fn fail_points(body: &str, message: &str) -> Vec<String> {
+    let name = |at: usize| {
+        let rest = &body[at..];
+        let text = rest.split('"').nth(1)?;
+        let joined = rest.lines().next()?.contains("stringify!($");
+        Some(if joined {
+            format!("{text}{message}")
+        } else {
+            text.to_owned()
+        })
+    };
     body.match_indices("fail_point!(")
-        .filter_map(|(at, _)| body[at..].split('"').nth(1).map(str::to_owned))
+        .filter_map(|(at, _)| name(at))
         .collect()
 }
 
@@ -78,5 +126,28 @@ mod tests {
         );
         let found = names("Handler<Probe<u8>> for actor::Store<T>\nwhere T: X {");
         assert_eq!(found, Some(("Probe".into(), "Store".into())));
+    }
+
+    #[test]
+    fn handlers_made_by_a_macro_are_found_by_its_uses() {
+        let text = "macro_rules! handle {\n($message:ident, $answer:expr) => {\nimpl Handler<$message> for Registry {\n\
+                    fn handle(&mut self) { fail_point!(concat!(\"Registry::\", stringify!($message))); }\n}\n};\n}\n\
+                    handle!(Register, |actor| actor.x());\nhandle!(\n    Leave, 1);\n\
+                    impl Handler<Plain> for Other { fn handle(&mut self) { fail_point!(\"Other::Plain\"); } }";
+        let source = Source {
+            path: "a.rs".into(),
+            text: text.into(),
+            code: text.into(),
+            is_test: false,
+        };
+        let found = of_source("peer", &source);
+        let names: Vec<&str> = found.iter().map(|handler| handler.name.as_str()).collect();
+        assert_eq!(names, ["Registry::Register", "Registry::Leave", "Other::Plain"]);
+        assert!(
+            found
+                .iter()
+                .all(|handler| handler.fail_points == [handler.name.clone()]),
+            "{found:?}"
+        );
     }
 }
