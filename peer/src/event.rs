@@ -10,7 +10,7 @@ mod queue;
 
 pub use queue::{EventSink, EventStream, PROGRESS_PER_SECOND, channel};
 
-use crate::error::Failure;
+use crate::{error::Failure, operation::Verified};
 use p2p_shared::id::{FileHash, PublicKey};
 use serde::{Deserialize, Serialize, Serializer};
 use std::{
@@ -45,6 +45,8 @@ pub enum Event {
     Error(Failure),
     /// The operation succeeded; the last event of a `get`.
     Done(Done),
+    /// A share was read again; the last event of its `verify`.
+    Verified(Verified),
 }
 
 /// The kinds of work.

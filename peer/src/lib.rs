@@ -8,6 +8,7 @@ pub mod connection;
 pub mod download;
 pub mod error;
 pub mod event;
+pub mod operation;
 pub mod p2p;
 pub mod root;
 pub mod storage;

@@ -1,1 +1,3 @@
 //! root
+pub mod identity;
+pub mod lock;

@@ -1,11 +1,12 @@
 //! The language that tracker and peer speak.
 //!
 //! In reading order: what things are called ([`id`]), how a stream is cut and hashed ([`chunker`], [`hash`],
-//! [`merkle`]), what a share consists of ([`manifest`], [`ticket`], [`bitfield`]), how two peers come to trust a
-//! connection ([`crypto`]), what they say over it ([`protocol`]) and what they say to the tracker ([`tracker_api`]).
+//! [`merkle`]), what a share consists of ([`name`], [`folder_index`], [`manifest`], [`ticket`], [`bitfield`]), how two
+//! peers come to trust a connection ([`crypto`]), what they say over it ([`protocol`]) and what they say to the
+//! tracker ([`tracker_api`]).
 //!
 //! Pure: no sockets, no files, no clock (see `clippy.toml`). What a running program needs beside the language is
-//! behind features: [`supervision`] of actors (`actors`), `logger` (`runtime`), `testing` (fixtures).
+//! behind features: `supervision` of actors (`actors`), `logger` (`runtime`), `testing` (fixtures).
 
 pub mod backoff;
 pub mod bitfield;
@@ -22,6 +23,10 @@ pub mod name;
 pub mod protocol;
 mod reader;
 #[cfg(feature = "actors")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it watches over what runs: deadlines, pauses and tasks are its business"
+)]
 pub mod supervision;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

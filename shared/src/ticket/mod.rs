@@ -2,8 +2,8 @@
 //!
 //! `p2p:` and URL-safe base64 (RFC 4648, 5, without padding). It carries the manifest, which pins every byte of the share,
 //! and where to look for peers; of a private share also its secret. Reading one dials nothing and believes nothing but
-//! its own checksum: every field is checked, and an error says which one is wrong. The bytes are laid out in
-//! [`layout`](self::layout).
+//! its own checksum: every field is checked, and an error says which one is wrong. How the bytes are laid out is written
+//! in `layout.rs`.
 
 mod layout;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
     },
     id::PublicKey,
 };
+use proptest::prelude::*;
 
 fn alice() -> Identity {
     Identity::from_secret([0xa1; 32])
@@ -254,4 +255,18 @@ fn steps_out_of_turn_are_errors() {
     ));
     let initiator = Initiator::new(&alice(), &bob().public_key(), Carrier::Tcp).unwrap();
     assert!(initiator.finish(&[0; SECOND_MESSAGE]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_at_all_are_no_handshake_and_no_panic(
+        first in prop::collection::vec(any::<u8>(), FIRST_MESSAGE),
+        answer in prop::collection::vec(any::<u8>(), SECOND_MESSAGE),
+    ) {
+        let mut responder = Responder::new(&bob(), Carrier::Tcp).unwrap();
+        prop_assert!(responder.read_first(&first).is_err());
+        let mut initiator = Initiator::new(&alice(), &bob().public_key(), Carrier::Tcp).unwrap();
+        initiator.first_message().unwrap();
+        prop_assert!(initiator.finish(&answer).is_err());
+    }
 }

@@ -1,0 +1,61 @@
+//! What the TrackerClient accepts.
+
+use super::{
+    CallError, TrackerUrl,
+    state::{AnnounceCall, Announcement},
+};
+use actix::Message;
+use p2p_shared::{
+    id::FileHash,
+    tracker_api::{AnnounceResponse, HeartbeatResponse, RegisterResponse},
+};
+use std::collections::HashMap;
+
+/// What the trackers shall know. Kept beside the actor, so that a rebuilt one finds it again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) trackers: HashMap<TrackerUrl, Wish>,
+}
+
+/// What one tracker shall know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wish {
+    /// Registered there even with nothing to announce.
+    pub(crate) configured: bool,
+    pub(crate) files: HashMap<FileHash, Announcement>,
+}
+
+/// Look at [`Wanted`] again, and at the clock.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reconcile;
+
+/// Say goodbye to every tracker, and nothing more afterwards. Answered when that is done.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Leave;
+
+/// A call came back.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallReturned {
+    pub(crate) tracker: TrackerUrl,
+    pub(crate) outcome: Outcome,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Register {
+        epoch: u64,
+        result: Result<RegisterResponse, CallError>,
+    },
+    Heartbeat {
+        epoch: u64,
+        result: Result<HeartbeatResponse, CallError>,
+    },
+    Announce {
+        call: AnnounceCall,
+        result: Result<AnnounceResponse, CallError>,
+    },
+}

@@ -1,0 +1,92 @@
+//! The arguments that several commands share. Each has a `P2P_…` variable and a key in the file.
+
+use crate::client::TrackerUrl;
+use clap::{Args, ValueEnum, builder::FalseyValueParser};
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Accepted by every command, before or after its name.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CommonFlags {
+    /// Folder of this peer's identity, shares and downloads
+    /// [default: the platform's data folder]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_DATA",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
+    pub data: Option<PathBuf>,
+
+    /// Settings in TOML [default: DIR/config.toml, if it is there]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub config: Option<PathBuf>,
+
+    /// Write events to stdout, one JSON object a line
+    #[arg(long, global = true, env = "P2P_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    pub json: bool,
+
+    /// What to log to stderr: off, error, warn, info, debug, trace, or by module (p2p_peer=debug)
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_LOG",
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
+    pub log: Option<String>,
+
+    /// How log lines look
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_LOG_FORMAT",
+        value_name = "FORMAT",
+        hide_env_values = true
+    )]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Accepted by the commands that run a peer (or that tell the running one whom to ask).
+#[derive(Debug, Clone, Default, Args)]
+pub struct PeerFlags {
+    /// Tracker to announce to and to ask; may be given several times
+    #[arg(
+        long,
+        env = "P2P_TRACKER",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub tracker: Vec<TrackerUrl>,
+
+    /// File with the tracker's API key (or the key itself in P2P_API_KEY)
+    #[arg(long, env = "P2P_API_KEY_FILE", value_name = "FILE", hide_env_values = true)]
+    pub api_key_file: Option<PathBuf>,
+
+    /// Where other peers connect to [default: 0.0.0.0:6881, outside a daemon any free port]
+    #[arg(long, env = "P2P_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
+    pub listen: Option<SocketAddr>,
+
+    /// Where the local API listens [default: 127.0.0.1:7881, outside a daemon any free port]
+    #[arg(long, env = "P2P_API", value_name = "ADDRESS", hide_env_values = true)]
+    pub api: Option<SocketAddr>,
+}
