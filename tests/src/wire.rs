@@ -4,9 +4,12 @@
 //! fakes are made of; it decides nothing.
 
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 
-use p2p_shared::crypto::handshake::{Carrier, Initiator, MAX_HANDSHAKE_MESSAGE, Responder, SessionKeys};
+use p2p_shared::crypto::handshake::{
+    Carrier, Initiator, MAX_HANDSHAKE_MESSAGE, Responder, SessionKeys, Unproven,
+};
 use p2p_shared::crypto::identity::Identity;
 use p2p_shared::crypto::record::{RECORD_HEADER, body_length};
 use p2p_shared::id::PublicKey;
@@ -17,7 +20,14 @@ use crate::process::PATIENCE;
 /// A session with one peer, after the handshake.
 pub struct Wire {
     stream: TcpStream,
-    keys: SessionKeys,
+    keys: Keys,
+}
+
+/// What we know of who is there. Unproven until its first record was opened; nothing after a failure.
+enum Keys {
+    Proven(SessionKeys),
+    Unproven(Unproven),
+    None,
 }
 
 /// What a record held, with its bytes taken out.
@@ -39,6 +49,7 @@ impl Wire {
         write_handshake(&mut stream, &first)?;
         let answer = read_handshake(&mut stream)?;
         let keys = initiator.finish(&answer).map_err(io::Error::other)?;
+        let keys = Keys::Proven(keys);
         Ok(Self { stream, keys })
     }
 
@@ -51,12 +62,16 @@ impl Wire {
             .map_err(io::Error::other)?;
         let (answer, keys) = responder.finish().map_err(io::Error::other)?;
         write_handshake(&mut stream, &answer)?;
+        let keys = Keys::Unproven(keys);
         Ok(Self { stream, keys })
     }
 
-    /// Who the other side is.
-    pub fn remote(&self) -> PublicKey {
-        self.keys.remote
+    /// Who the other side is, once it has sent something.
+    pub fn remote(&self) -> Option<PublicKey> {
+        match &self.keys {
+            Keys::Proven(keys) => Some(keys.remote),
+            _ => None,
+        }
     }
 
     /// Sends a message.
@@ -78,7 +93,12 @@ impl Wire {
     pub fn send_plaintext(&mut self, plaintext: &[u8]) -> io::Result<()> {
         let mut record = vec![0; RECORD_HEADER];
         record.extend_from_slice(plaintext);
-        self.keys.sealer.seal(&mut record).map_err(io::Error::other)?;
+        let sealer = match &mut self.keys {
+            Keys::Proven(keys) => &mut keys.sealer,
+            Keys::Unproven(keys) => &mut keys.sealer,
+            Keys::None => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        sealer.seal(&mut record).map_err(io::Error::other)?;
         self.stream.write_all(&record)
     }
 
@@ -93,15 +113,24 @@ impl Wire {
         self.stream.read_exact(&mut header)?;
         let mut body = vec![0; body_length(header).map_err(io::Error::other)?];
         self.stream.read_exact(&mut body)?;
-        let plaintext = self
-            .keys
-            .opener
-            .open(header, &mut body)
-            .map_err(io::Error::other)?;
+        let plaintext = self.open(header, &mut body)?;
         Ok(match protocol::decode(plaintext).map_err(io::Error::other)? {
             Incoming::Message(message) => Received::Message(message),
             Incoming::Chunk { header, bytes } => Received::Chunk(header, bytes.to_vec()),
         })
+    }
+
+    fn open<'a>(&mut self, header: [u8; RECORD_HEADER], body: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let (keys, plaintext) = match mem::replace(&mut self.keys, Keys::None) {
+            Keys::Proven(mut keys) => {
+                let plaintext = keys.opener.open(header, body).map_err(io::Error::other)?;
+                (keys, plaintext)
+            }
+            Keys::Unproven(keys) => keys.open_first(header, body).map_err(io::Error::other)?,
+            Keys::None => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        self.keys = Keys::Proven(keys);
+        Ok(plaintext)
     }
 }
 

@@ -4,16 +4,17 @@
 //! gets no byte back, because the first message does not decrypt. Protocol version and kind of carrier are in the
 //! prologue, so a session of one cannot be taken for another. After a failure nothing can be read or written.
 //!
-//! The first message can be recorded and sent again by anybody. So the key that [`Responder::read_first`] returns is
-//! only claimed until the first record has been opened: nothing may be done in its name before, in particular no other
-//! session of that peer closed. Pure: bytes in, bytes out; on a stream, each message follows its length as u16, big-endian.
+//! The first message can be recorded and sent again by anybody. So the listener gets no [`SessionKeys`] but [`Unproven`] ones,
+//! with a key that is only claimed, until it has opened the first record, which no replayer can make. Who dialled
+//! sends a record at once, without waiting for one. Pure: bytes in, bytes out; on a stream, each message follows its
+//! length as u16, big-endian.
 
 use super::{
     aead::{Cipher, DefaultCipher, Refused},
     epoch::{Direction, Epoch, Limits},
     exchange,
     identity::Identity,
-    record::{Opener, Sealer},
+    record::{Opener, RECORD_HEADER, RecordError, Sealer},
     resolver::Resolver,
 };
 use crate::id::PublicKey;
@@ -90,8 +91,42 @@ pub struct SessionKeys<C = DefaultCipher> {
     pub sealer: Sealer<C>,
     /// Opens what we get.
     pub opener: Opener<C>,
-    /// The static key of the other side; at the responder only claimed until `opener` has opened a record.
+    /// The static key of the other side, which has proved that it has the secret.
     pub remote: PublicKey,
+}
+
+/// What the listener has before the first record: whoever sent the first message may have recorded it elsewhere. Nothing may be
+/// done in the name of the claimed key yet, in particular no other session with that peer closed.
+pub struct Unproven<C = DefaultCipher> {
+    /// Seals what we send; only the holder of the claimed key can open it.
+    pub sealer: Sealer<C>,
+    opener: Opener<C>,
+    claimed: PublicKey,
+}
+
+impl<C: Cipher> Unproven<C> {
+    /// The static key that the other side says it has.
+    pub fn claimed(&self) -> PublicKey {
+        self.claimed
+    }
+
+    /// Opens the first record, as [`Opener::open`] does, which proves that the other side has the key that it claimed.
+    ///
+    /// # Errors
+    /// Any error is the end: it was a replay, or the record was changed on the way.
+    pub fn open_first(
+        mut self,
+        header: [u8; RECORD_HEADER],
+        body: &mut [u8],
+    ) -> Result<(SessionKeys<C>, &mut [u8]), RecordError> {
+        let plaintext = self.opener.open(header, body)?;
+        let keys = SessionKeys {
+            sealer: self.sealer,
+            opener: self.opener,
+            remote: self.claimed,
+        };
+        Ok((keys, plaintext))
+    }
 }
 
 /// The side that dials.
@@ -124,7 +159,13 @@ impl Initiator {
     /// As [`finish`](Self::finish), with a build of the cipher chosen by the caller.
     pub fn finish_with<C: Cipher>(mut self, answer: &[u8]) -> Result<SessionKeys<C>, HandshakeError> {
         read(&mut self.noise, answer, SECOND_MESSAGE)?;
-        session(self.noise, Direction::ToResponder, self.remote)
+        let (sealer, opener) = directions(self.noise, Direction::ToResponder)?;
+        let remote = self.remote;
+        Ok(SessionKeys {
+            sealer,
+            opener,
+            remote,
+        })
     }
 }
 
@@ -147,7 +188,7 @@ impl Responder {
         })
     }
 
-    /// Takes the first message and returns the static key that its sender claims (see the head of this file). Once.
+    /// Takes the first message and returns the static key that its sender claims (see [`Unproven`]). Once.
     pub fn read_first(&mut self, message: &[u8]) -> Result<PublicKey, HandshakeError> {
         let mut noise = self.noise.take().ok_or(HandshakeError::OutOfTurn)?;
         read(&mut noise, message, FIRST_MESSAGE)?;
@@ -163,17 +204,26 @@ impl Responder {
     }
 
     /// The answer, [`SECOND_MESSAGE`] bytes, and the keys.
-    pub fn finish(self) -> Result<(Vec<u8>, SessionKeys), HandshakeError> {
+    pub fn finish(self) -> Result<(Vec<u8>, Unproven), HandshakeError> {
         self.finish_with()
     }
 
     /// As [`finish`](Self::finish), with a build of the cipher chosen by the caller.
-    pub fn finish_with<C: Cipher>(self) -> Result<(Vec<u8>, SessionKeys<C>), HandshakeError> {
+    pub fn finish_with<C: Cipher>(self) -> Result<(Vec<u8>, Unproven<C>), HandshakeError> {
         let (Some(mut noise), Some(remote)) = (self.noise, self.remote) else {
             return Err(HandshakeError::OutOfTurn);
         };
         let answer = write(&mut noise, SECOND_MESSAGE)?;
-        Ok((answer, session(noise, Direction::ToInitiator, remote)?))
+        let (sealer, opener) = directions(noise, Direction::ToInitiator)?;
+        let claimed = remote;
+        Ok((
+            answer,
+            Unproven {
+                sealer,
+                opener,
+                claimed,
+            },
+        ))
     }
 }
 
@@ -226,11 +276,10 @@ fn read(noise: &mut HandshakeState, message: &[u8], length: usize) -> Result<(),
 }
 
 /// Leaves Noise with its two keys and the hash of everything that was said, which the record keys are bound to.
-fn session<C: Cipher>(
+fn directions<C: Cipher>(
     mut noise: HandshakeState,
     outgoing: Direction,
-    remote: PublicKey,
-) -> Result<SessionKeys<C>, HandshakeError> {
+) -> Result<(Sealer<C>, Opener<C>), HandshakeError> {
     let (to_responder, to_initiator) = noise.dangerously_get_raw_split();
     let (to_responder, to_initiator) = (Zeroizing::new(to_responder), Zeroizing::new(to_initiator));
     let hash: [u8; 32] = noise
@@ -243,9 +292,5 @@ fn session<C: Cipher>(
         Direction::ToResponder => (to_responder, to_initiator),
         Direction::ToInitiator => (to_initiator, to_responder),
     };
-    Ok(SessionKeys {
-        sealer: Sealer::new(sealing),
-        opener: Opener::new(opening),
-        remote,
-    })
+    Ok((Sealer::new(sealing), Opener::new(opening)))
 }

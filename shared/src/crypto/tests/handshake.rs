@@ -5,7 +5,7 @@ use crate::{
     crypto::{
         handshake::{
             Carrier, FIRST_MESSAGE, HandshakeError, Initiator, MAX_HANDSHAKE_MESSAGE, Responder,
-            SECOND_MESSAGE, SessionKeys,
+            SECOND_MESSAGE, SessionKeys, Unproven,
         },
         identity::Identity,
         record::RecordError,
@@ -22,13 +22,23 @@ fn bob() -> Identity {
     Identity::from_secret([0xb0; 32])
 }
 
-/// Alice dials Bob; the keys of both.
-fn connect() -> (SessionKeys, SessionKeys) {
+/// Alice dials Bob; the keys of both, Bob's not proved yet.
+fn shake_hands() -> (SessionKeys, Unproven) {
     let mut initiator = Initiator::new(&alice(), &bob().public_key(), Carrier::Tcp).unwrap();
     let mut responder = Responder::new(&bob(), Carrier::Tcp).unwrap();
     responder.read_first(&initiator.first_message().unwrap()).unwrap();
     let (answer, keys) = responder.finish().unwrap();
     (initiator.finish(&answer).unwrap(), keys)
+}
+
+/// The same, and Alice has said something.
+fn connect() -> (SessionKeys, SessionKeys) {
+    let (mut alice, bob) = shake_hands();
+    let mut record = seal(&mut alice.sealer, b"hello");
+    let (header, body) = record.split_first_chunk_mut().unwrap();
+    let (bob, plaintext) = bob.open_first(*header, body).unwrap();
+    assert_eq!(plaintext, b"hello");
+    (alice, bob)
 }
 
 #[test]
@@ -51,6 +61,14 @@ fn each_side_knows_who_the_other_one_is() {
     let (a, b) = connect();
     assert_eq!(a.remote, bob().public_key());
     assert_eq!(b.remote, alice().public_key());
+    assert_eq!(shake_hands().1.claimed(), alice().public_key());
+}
+
+#[test]
+fn who_listens_may_speak_before_it_knows_to_whom() {
+    let (mut alice, mut bob) = shake_hands();
+    let record = seal(&mut bob.sealer, b"hello");
+    assert_eq!(open(&mut alice.opener, &record).unwrap(), b"hello");
 }
 
 /// A first message of Alice for Bob.
@@ -173,12 +191,16 @@ fn a_replayed_first_message_and_its_records_open_nothing() {
         responder.read_first(&first).unwrap();
         responder.finish().unwrap()
     };
-    let (answer, mut genuine) = listen();
+    let (answer, genuine) = listen();
     let mut alice = initiator.finish(&answer).unwrap();
-    let recorded = seal(&mut alice.sealer, b"hello");
-    let (_, mut replayed) = listen();
-    assert_eq!(open(&mut replayed.opener, &recorded), Err(RecordError::Forged));
-    assert_eq!(open(&mut genuine.opener, &recorded).unwrap(), b"hello");
+    let mut recorded = seal(&mut alice.sealer, b"hello");
+    let (header, body) = recorded.split_first_chunk_mut().unwrap();
+    let (_, replayed) = listen();
+    assert_eq!(
+        replayed.open_first(*header, &mut body.to_vec()).err(),
+        Some(RecordError::Forged)
+    );
+    assert_eq!(genuine.open_first(*header, body).unwrap().1, b"hello");
 }
 
 #[test]
@@ -191,7 +213,7 @@ fn a_record_sent_back_to_its_sender_does_not_open() {
 #[test]
 fn two_sessions_of_the_same_peers_share_no_keys() {
     let ((mut alice, _), (_, mut bob)) = (connect(), connect());
-    let record = seal(&mut alice.sealer, b"hello");
+    let record = seal(&mut alice.sealer, b"again");
     assert_eq!(open(&mut bob.opener, &record), Err(RecordError::Forged));
 }
 
