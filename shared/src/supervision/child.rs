@@ -33,14 +33,18 @@ pub struct Probe {
     pub every: Duration,
     /// How long an answer may take. What takes longer counts as a crash.
     pub within: Duration,
+    /// How long it may take from its start to its first message, which is asked for at once.
+    pub start: Duration,
 }
 
 impl Default for Probe {
-    /// Asked every 5 s, 10 s for the answer: handlers take microseconds, so ten seconds are no accident of load.
+    /// Asked every 5 s, 10 s for the answer: handlers take microseconds, so ten seconds are no accident of load. A
+    /// minute for the start, which may read a little.
     fn default() -> Self {
         Self {
             every: Duration::from_secs(5),
             within: Duration::from_secs(10),
+            start: Duration::from_secs(60),
         }
     }
 }
@@ -263,8 +267,8 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
                 end = &mut running.task => return LifeEnd::ByItself(exit_of(end)),
                 until = stop_wanted(&mut self.stop) => return self.end(running, until).await,
                 answered = alive(&running.control, self.spec.probe, started) => {
-                    if !answered {
-                        return LifeEnd::ByItself(self.cut_off(running).await);
+                    if let Err(patience) = answered {
+                        return LifeEnd::ByItself(cut_off(running, patience).await);
                     }
                     if !started {
                         started = true;
@@ -296,14 +300,6 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
         LifeEnd::Stopped { forced: false }
     }
 
-    async fn cut_off(&mut self, running: Running) -> Exit {
-        running.task.abort();
-        // Cancelled, or it ended by itself in the last moment: in any case it is gone.
-        running.task.await.ok();
-        let within = self.spec.probe.within;
-        Exit::Crashed(format!("it did not come to its messages for {within:?}"))
-    }
-
     fn verdict(&mut self, exit: Exit) -> Verdict {
         let incarnation = self.slot.incarnation().0;
         let told = exit.clone();
@@ -333,14 +329,22 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
     }
 }
 
-/// Asks the child whether it is there; after its start at once and without a deadline, since a start may read much.
-async fn alive(control: &Control, probe: Probe, started: bool) -> bool {
-    if !started {
-        control.ping().await;
-        return true;
+/// Asks the child whether it is there, at once when it has just been started. An error is how long it was waited for.
+async fn alive(control: &Control, probe: Probe, started: bool) -> Result<(), Duration> {
+    let mut patience = probe.start;
+    if started {
+        sleep(probe.every).await;
+        patience = probe.within;
     }
-    sleep(probe.every).await;
-    timeout(probe.within, control.ping()).await.is_ok()
+    timeout(patience, control.ping()).await.map_err(|_| patience)
+}
+
+/// Ends a life that does not answer.
+async fn cut_off(running: Running, patience: Duration) -> Exit {
+    running.task.abort();
+    // Cancelled, or it ended by itself in the last moment: in any case it is gone.
+    running.task.await.ok();
+    Exit::Crashed(format!("it did not come to its messages for {patience:?}"))
 }
 
 /// Waits until somebody wants the child to stop; for ever if nobody can any more.

@@ -34,3 +34,6 @@ pub use slot::Incarnation;
 pub use supervisor::{EXIT_ESCALATED, Escalation, Supervisor};
 pub use system::system;
 pub use watchdog::Watchdog;
+
+#[cfg(test)]
+mod tests;
