@@ -184,7 +184,7 @@ impl Actor for Follower {
     fn started(&mut self, ctx: &mut Context<Self>) {
         let worker = self.worker.clone();
         worker.follow(ctx, |follower, _, _| {
-            follower.worker.tell(Note("hello again")).unwrap()
+            follower.worker.tell(Note("hello again")).unwrap();
         });
     }
 }
