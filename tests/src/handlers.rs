@@ -1,7 +1,10 @@
 //! The actors' handlers and their fail points, as the source has them.
 //!
-//! Promises every `impl Handler<Message> for Actor` of tracker and peer once, with the names of the fail points in its
-//! body. Tests take their lists from here, so a new handler cannot be forgotten.
+//! Promises every `impl Handler<Message> for Actor` and `impl StreamHandler<Item> for Actor` of a program once, with the names of the
+//! fail points in its body, and every fail point of every actor (timers and futures of an actor have theirs too). Tests take their
+//! lists from here, so a new handler cannot be forgotten.
+
+use std::collections::BTreeSet;
 
 use crate::sources::{self, Source};
 
@@ -10,12 +13,40 @@ use crate::sources::{self, Source};
 pub struct Handler {
     /// `tracker` or `peer`.
     pub program: &'static str,
-    /// `Actor::Message`: what its fail point is to be called.
+    /// Whose it is.
+    pub actor: String,
+    /// `Actor::Message`: what its fail point is to be called; of a stream's handler only the actor counts.
     pub name: String,
+    /// It handles the items of a stream.
+    pub is_stream: bool,
     /// `peer/src/download/actor.rs:120`.
     pub place: String,
     /// The fail points in its body, by name.
     pub fail_points: Vec<String>,
+}
+
+impl Handler {
+    /// Whether it has a fail point of its own.
+    pub fn can_be_made_to_panic(&self) -> bool {
+        let begins = format!("{}::", self.actor);
+        self.fail_points
+            .iter()
+            .any(|name| *name == self.name || self.is_stream && name.starts_with(&begins))
+    }
+}
+
+/// The fail points of all actors of a program, by name. Those that inject errors elsewhere are not among them.
+pub fn fail_points_of(program: &'static str) -> BTreeSet<String> {
+    let handlers = of(program);
+    let actors: BTreeSet<&str> = handlers.iter().map(|handler| handler.actor.as_str()).collect();
+    let elsewhere = sources::of(&[program]);
+    let written = elsewhere.iter().flat_map(|source| fail_points(&source.live, "$"));
+    let of_an_actor = |name: &String| {
+        name.split_once("::")
+            .is_some_and(|(actor, message)| actors.contains(actor) && message != "$")
+    };
+    let in_handlers = handlers.iter().flat_map(|handler| handler.fail_points.clone());
+    written.chain(in_handlers).filter(of_an_actor).collect()
 }
 
 /// All handlers of a program (`tracker` or `peer`).
@@ -39,12 +70,15 @@ fn of_source(program: &'static str, source: &Source) -> Vec<Handler> {
         let Some((message, actor)) = names(&code[at..]) else {
             continue;
         };
-        let body = &source.text[at..sources::item_end(code, at)];
+        let is_stream = code[..at].ends_with("Stream");
+        let body = &source.live[at..sources::item_end(code, at)];
         let handler = |message: &str, at: usize| {
             let name = format!("{actor}::{message}");
             let place = format!("{}:{}", source.path, sources::line_of(code, at));
             Handler {
                 program,
+                actor: actor.clone(),
+                is_stream,
                 fail_points: fail_points(body, message),
                 name,
                 place,
@@ -138,6 +172,7 @@ mod tests {
             path: "a.rs".into(),
             text: text.into(),
             code: text.into(),
+            live: text.into(),
             is_test: false,
         };
         let found = of_source("peer", &source);

@@ -4,6 +4,7 @@
 //! they are), so that a search finds code and nothing else. Reads files; understands no more Rust than that.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One file of a crate's `src`.
@@ -15,6 +16,8 @@ pub struct Source {
     pub text: String,
     /// Without comments, what stands in strings, and test modules; nothing of a file of tests.
     pub code: String,
+    /// The same with what stands in strings.
+    pub live: String,
     /// A file of tests (`tests.rs`, `state_tests.rs` beside what they test).
     pub is_test: bool,
 }
@@ -57,26 +60,31 @@ fn read(root: &Path, path: &Path) -> Source {
         .split('/')
         .skip(2)
         .any(|part| part == "tests" || part == "tests.rs");
-    let code = if is_test {
-        String::new()
-    } else {
-        without_tests(&without_comments(&text))
-    };
+    let (mut code, mut live) = (without_comments(&text, true), without_comments(&text, false));
+    for range in test_items(&code) {
+        blank(&mut code, &range);
+        blank(&mut live, &range);
+    }
+    if is_test {
+        (code, live) = (String::new(), String::new());
+    }
     Source {
         path,
         text,
         code,
+        live,
         is_test,
     }
 }
 
-/// Blanks comments and what stands between quotes; every line keeps its place.
-fn without_comments(text: &str) -> String {
+/// Blanks comments and, if asked to, what stands between quotes; everything keeps its place.
+fn without_comments(text: &str, strings_too: bool) -> String {
     let bytes = text.as_bytes();
     let mut code = bytes.to_vec();
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
+        let comment = rest.starts_with(b"//") || rest.starts_with(b"/*");
         let end = if rest.starts_with(b"//") {
             at + rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len())
         } else if rest.starts_with(b"/*") {
@@ -92,7 +100,7 @@ fn without_comments(text: &str) -> String {
             continue;
         };
         for byte in &mut code[at..end] {
-            if *byte != b'\n' && *byte != b'"' {
+            if *byte != b'\n' && (comment || strings_too && *byte != b'"') {
                 *byte = b' ';
             }
         }
@@ -185,18 +193,18 @@ fn first_length(bytes: &[u8]) -> usize {
     }
 }
 
-/// Blanks every item behind `#[cfg(test)]`.
-fn without_tests(code: &str) -> String {
-    let mut code = code.to_owned();
-    while let Some(start) = code.find("#[cfg(test)]") {
-        let end = item_end(&code, start);
-        let blank: String = code[start..end]
-            .bytes()
-            .map(|b| if b == b'\n' { '\n' } else { ' ' })
-            .collect();
-        code.replace_range(start..end, &blank);
-    }
-    code
+/// Every item behind `#[cfg(test)]`.
+fn test_items(code: &str) -> Vec<Range<usize>> {
+    let items = code.match_indices("#[cfg(test)]");
+    items.map(|(start, _)| start..item_end(code, start)).collect()
+}
+
+fn blank(text: &mut String, range: &Range<usize>) {
+    let blank: String = text[range.clone()]
+        .bytes()
+        .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
+        .collect();
+    text.replace_range(range.clone(), &blank);
 }
 
 /// Where the item that begins at `start` ends: at its `;`, or at the brace that closes its first one.
@@ -227,7 +235,11 @@ mod tests {
     fn comments_strings_and_test_modules_are_blanked_and_lines_stay() {
         let text = "use a; // tokio\nconst T: &str = \"tokio\\\"\"; /* tokio\n */ let c = '\"'; let l: &'a str;\n\
                     #[cfg(test)]\nmod tests { fn f() { tokio } }\nuse b; let r = r#\"tokio\"#;";
-        let code = without_tests(&without_comments(text));
+        let mut code = without_comments(text, true);
+        for range in test_items(&code) {
+            blank(&mut code, &range);
+        }
+        assert!(without_comments(text, false).contains("r#\"tokio\"#"));
         assert!(!code.contains("tokio"), "{code}");
         assert!(
             code.contains("use a;") && code.contains("use b;") && code.contains("let l: &'a str;"),

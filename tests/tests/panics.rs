@@ -1,0 +1,320 @@
+//! A panic in any handler of any actor: the program stays up, other sessions go on, and the work is done all the same.
+//!
+//! The lists come from the source (`p2p_tests::handlers`), so a new handler is part of these tests from its first day. Each fail point panics
+//! once; every program goes through a tour that reaches all of them. What a command was told may fail once; asked
+//! again, it succeeds.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex};
+
+use p2p_shared::hash::HashAlgorithm;
+use p2p_shared::ticket::Ticket;
+use p2p_tests::content::Content;
+use p2p_tests::fake_peer::{Answer, FakePeer};
+use p2p_tests::fixtures;
+use p2p_tests::handlers;
+use p2p_tests::lab::Lab;
+use p2p_tests::process::{Ended, Launch, Program};
+use p2p_tests::programs::{Peer, Tracker};
+use p2p_tests::tree;
+
+/// Fail points that no tour reaches, and why. Everything else must have panicked.
+const NOT_REACHED: &[(&str, &str)] = &[];
+
+/// The supervision's promise: an actor that crashed for the first time is back after at most this pause.
+const BACK_WITHIN_MILLIS: f64 = 1000.0;
+
+/// A command is tried so often: the first may meet the panic, the second the restart.
+const TRIES: usize = 3;
+
+#[test]
+fn every_handler_begins_with_a_fail_point_of_its_name() {
+    for program in ["tracker", "peer"] {
+        let all = handlers::of(program);
+        assert!(all.len() > 3, "{program}: only {} handlers found", all.len());
+        let without: Vec<String> = all
+            .iter()
+            .filter(|handler| !handler.can_be_made_to_panic())
+            .map(|handler| {
+                format!(
+                    "{}: {} has no fail_point!(\"{}\")",
+                    handler.place, handler.actor, handler.name
+                )
+            })
+            .collect();
+        assert!(without.is_empty(), "{}", without.join("\n"));
+    }
+}
+
+#[test]
+fn a_panic_anywhere_in_a_fetching_peer_costs_no_other_session_and_the_download_is_done() {
+    panic_everywhere(
+        "peer",
+        &["a fetching peer", "a sharing peer"],
+        |name| match name {
+            "a fetching peer" => fetch,
+            _ => share,
+        },
+    );
+}
+
+#[test]
+fn a_panic_anywhere_in_the_tracker_leaves_it_up_and_peers_find_each_other() {
+    panic_everywhere("tracker", &["the tracker"], |_| track);
+}
+
+/// One tour under one fail point; what the program under test wrote to stderr.
+type Tour = fn(&str) -> String;
+
+/// Goes through the tours with each fail point in turn; every one must have panicked in one of them.
+fn panic_everywhere(program: &'static str, tours: &[&str], tour: fn(&str) -> Tour) {
+    let only = std::env::var("P2P_TEST_FAIL_POINT").ok();
+    let names = handlers::fail_points_of(program);
+    let mut problems = Vec::new();
+    for name in names
+        .iter()
+        .filter(|name| only.as_ref().is_none_or(|only| only == *name))
+    {
+        let mut reached = false;
+        for role in tours {
+            match catch_unwind(AssertUnwindSafe(|| tour(role)(name))) {
+                Ok(said) => reached |= check_restart(name, &said, &mut problems),
+                Err(_) => problems.push(format!("{name} in {role}: see above")),
+            }
+        }
+        let excused = NOT_REACHED.iter().any(|(excused, _)| excused == name);
+        if !reached && !excused {
+            problems.push(format!("{name}: never reached by a tour; extend one"));
+        }
+        println!(
+            "{name}: {}",
+            if reached {
+                "panicked, and all went on"
+            } else {
+                "not reached"
+            }
+        );
+    }
+    assert!(
+        problems.is_empty(),
+        "of {} fail points:\n{}",
+        names.len(),
+        problems.join("\n")
+    );
+}
+
+/// Whether it panicked; if its actor was restarted, then soon.
+fn check_restart(name: &str, said: &str, problems: &mut Vec<String>) -> bool {
+    let reached = said.contains(&format!("failpoint {name} panic"));
+    for line in said.lines().filter(|line| line.contains("actor is restarted")) {
+        if pause_millis(line).is_none_or(|pause| pause > BACK_WITHIN_MILLIS) {
+            problems.push(format!("{name}: not back within a second: {line}"));
+        }
+    }
+    reached
+}
+
+/// `pause=100ms` or `pause=1.6s` in a line of the log.
+fn pause_millis(line: &str) -> Option<f64> {
+    let word = line.split("pause=").nth(1)?.split_whitespace().next()?;
+    match word.strip_suffix("ms") {
+        Some(millis) => millis.parse().ok(),
+        None => word
+            .strip_suffix('s')?
+            .parse::<f64>()
+            .ok()
+            .map(|seconds| seconds * 1000.0),
+    }
+}
+
+fn failing(launch: Launch, name: &str) -> Launch {
+    launch.env("FAILPOINTS", format!("{name}=1*panic"))
+}
+
+/// The command until it succeeds.
+#[track_caller]
+fn insist(command: impl Fn() -> Launch) -> Ended {
+    for _ in 1..TRIES {
+        let ended = command().run();
+        if ended.code == Some(0) {
+            return ended;
+        }
+    }
+    command().run().expect_code(0)
+}
+
+/// Ends it as a service manager would; it must do so cleanly whatever happened before.
+fn end_well(mut daemon: Program) -> String {
+    assert!(
+        !daemon.has_ended(),
+        "the process went down: {}",
+        daemon.err_text()
+    );
+    daemon.terminate();
+    daemon.end().expect_code(0).err
+}
+
+/// A door that a fake waits at.
+#[derive(Default)]
+struct Door {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Door {
+    fn pass(&self) {
+        let mut open = self.open.lock().unwrap();
+        while !*open {
+            open = self.changed.wait(open).unwrap();
+        }
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
+
+fn content(lab: &Lab, name: &str, size: u64) -> Arc<Content> {
+    let path = lab.at(name);
+    fixtures::write_file(&path, size, size);
+    Arc::new(Content::of(&path, HashAlgorithm::Sha256))
+}
+
+/// A daemon that fetches, with another session that must not notice.
+fn fetch(name: &str) -> String {
+    let lab = Lab::new();
+    let tracker = Tracker::start(&lab);
+    let peer = Peer::new(&lab, "peer").tracker(&tracker);
+    let daemon = failing(peer.daemon(), name).start();
+    let output = lab.folder("output");
+
+    // The bystander's download is under way all the time: its second half waits for the door.
+    let door = Arc::new(Door::default());
+    let waits = Arc::clone(&door);
+    let other = content(&lab, "other.bin", 4 << 20);
+    let bystander = FakePeer::with_all(1, &other, move |asked| {
+        if asked.chunk.0 >= 8 {
+            waits.pass();
+        }
+        Answer::Send
+    });
+    let other_ticket = other.ticket(vec![bystander.seeder()]);
+    let background = peer.get(&other_ticket, &output).start();
+
+    let wanted = content(&lab, "wanted.bin", 6 << 20);
+    let source = FakePeer::honest(2, &wanted);
+    let ticket = wanted.ticket(vec![source.seeder()]);
+    insist(|| peer.get(&ticket, &output));
+    tree::assert_same(&lab.at("wanted.bin"), &output.join("wanted.bin"));
+    ask_everything(&peer, &lab, &wanted.manifest.hash.to_string());
+
+    door.open();
+    drop(background);
+    insist(|| peer.get(&other_ticket, &output));
+    tree::assert_same(&lab.at("other.bin"), &output.join("other.bin"));
+
+    let (one, two) = (bystander.told(), source.told());
+    let broken = one.sessions.saturating_sub(1) + two.sessions.saturating_sub(1);
+    let allowed = usize::from(name.starts_with("PeerSession::"));
+    assert!(
+        broken <= allowed,
+        "{name}: {broken} sessions had to be made anew: {one:?} {two:?}"
+    );
+    end_well(daemon)
+}
+
+/// A daemon that shares, asked by two others.
+fn share(name: &str) -> String {
+    let lab = Lab::new();
+    let tracker = Tracker::start(&lab);
+    let peer = Peer::new(&lab, "peer").tracker(&tracker);
+    let daemon = failing(peer.daemon(), name).start();
+    let source = lab.at("shared.bin");
+    fixtures::write_file(&source, 5, 6 << 20);
+    let said = insist(|| peer.share(&source));
+    let ticket = said
+        .events()
+        .into_iter()
+        .find(|event| event["event"] == "ticket")
+        .expect("a ticket");
+    let ticket: Ticket = ticket["ticket"].as_str().unwrap().parse().unwrap();
+
+    let hash = ticket.manifest.hash.to_string();
+    let fetchers = ["one", "two"].map(|name| Peer::new(&lab, name).tracker(&tracker));
+    let output = |fetcher: &Peer| {
+        lab.folder(&format!(
+            "output of {}",
+            fetcher.folder().file_name().unwrap().display()
+        ))
+    };
+    let running = fetchers
+        .each_ref()
+        .map(|fetcher| fetcher.get(&ticket.to_string(), &output(fetcher)).start());
+    for (fetcher, running) in fetchers.iter().zip(running) {
+        let _ended = running.end().expect_code(0);
+        tree::assert_same(&source, &output(fetcher).join("shared.bin"));
+    }
+    ask_everything(&peer, &lab, &hash);
+    end_well(daemon)
+}
+
+/// Every other command, and the tracker gone and back.
+fn ask_everything(peer: &Peer, lab: &Lab, hash: &str) {
+    insist(|| peer.command("list"));
+    insist(|| peer.command("status"));
+    insist(|| peer.command("verify").arg(hash));
+    let small = lab.at("small.bin");
+    if !small.exists() {
+        fixtures::write_file(&small, 6, 300_000);
+    }
+    insist(|| peer.share(&small));
+    // It may have been removed by the try whose answer was lost.
+    let removed = peer.command("remove").arg(fixtures::sha256(&small)).run();
+    if removed.code != Some(0) {
+        assert!(matches!(
+            peer.command("remove").arg(fixtures::sha256(&small)).run().code,
+            Some(0 | 3)
+        ));
+    }
+}
+
+/// A tracker between a sharer and a fetcher who know nothing but a hash.
+fn track(name: &str) -> String {
+    let lab = Lab::new();
+    let tracker = Tracker::start_with(&lab, |launch| failing(launch, name));
+    let source = lab.at("shared.bin");
+    fixtures::write_file(&source, 5, 1 << 20);
+    let sharing = Peer::new(&lab, "sharer").tracker(&tracker).start_sharing(&source);
+    let output = lab.folder("output");
+    insist(|| {
+        Peer::new(&lab, "fetcher")
+            .tracker(&tracker)
+            .get(&sharing.hash, &output)
+    });
+    tree::assert_same(&source, &output.join("shared.bin"));
+    read_everything(&tracker, &sharing.hash);
+    sharing.program.interrupt();
+    let _ended = sharing.program.end().expect_code(0);
+    end_well(tracker.program)
+}
+
+/// What a dashboard would read; each answers, at the latest when asked again.
+fn read_everything(tracker: &Tracker, hash: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let paths = ["/healthz", "/readyz", "/api/stats", "/api/peers", "/api/files"].map(String::from);
+    let of_file = ["", "/chunks", "/peers"].map(|part| format!("/api/files/{hash}{part}"));
+    for path in paths.into_iter().chain(of_file) {
+        let url = format!("{}{path}", tracker.url());
+        let status =
+            || runtime.block_on(async { reqwest::get(&url).await.map(|answer| answer.status().as_u16()) });
+        let answers: Vec<_> = (0..TRIES).map(|_| status()).collect();
+        assert!(
+            answers.iter().any(|answer| matches!(answer, Ok(200))),
+            "{path}: {answers:?}"
+        );
+    }
+}
