@@ -64,7 +64,7 @@ impl Launch {
         command
             .env("HOME", folder)
             .env_remove("XDG_DATA_HOME")
-            .env("RUST_BACKTRACE", "1")
+            .env("RUST_BACKTRACE", "0")
             .env("NO_COLOR", "1");
         command.current_dir(folder);
         let name = Path::new(program)

@@ -46,6 +46,8 @@ impl From<StartError> for Failure {
 }
 
 fn main() -> ExitCode {
+    // Fail points are compiled in for tests only; then FAILPOINTS in the environment says which of them do what.
+    let _scenario = fail::FailScenario::setup();
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
