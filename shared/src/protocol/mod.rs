@@ -19,7 +19,8 @@
 //!
 //! **Fetching.** Both sides start choked and not interested. `Interested` asks for an `Unchoke`; while unchoked, each
 //! `Request` is answered by exactly one chunk or `Reject`, in any order. `Choke` rejects nothing by itself: what was
-//! asked is still answered, one way or the other. `Cancel` withdraws a request; the chunk may be on its way already.
+//! asked is still answered, one way or the other. So it is after a `Cancel` (with the chunk, if it was on its way already,
+//! else with a `Reject`) and after a `Detach`: whoever asked can tell an answer that is late from one that nobody asked for.
 //! How many requests are outstanding is the asker's business (its window); a serving peer queues at most
 //! [`MAX_REQUESTS`] and rejects more as `Busy`.
 //!

@@ -186,6 +186,8 @@ pub enum RejectReason {
     Unreadable,
     /// Too many requests are queued.
     Busy,
+    /// The asker withdrew the request before it was its turn.
+    Cancelled,
 }
 
 /// Why a session ends.

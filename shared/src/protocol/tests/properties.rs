@@ -51,6 +51,7 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
         RejectReason::Choked,
         RejectReason::NotHeld,
         RejectReason::Busy,
+        RejectReason::Cancelled,
     ]);
     let goodbye = prop::sample::select(vec![
         GoodbyeReason::Stopped,

@@ -126,6 +126,14 @@ fn every_message_keeps_its_bytes() {
             format!("0b {f} 07 03"),
         ),
         (
+            M::Reject {
+                file,
+                chunk: ChunkIndex(7),
+                reason: RejectReason::Cancelled,
+            },
+            format!("0b {f} 07 04"),
+        ),
+        (
             M::GetHashes {
                 file,
                 first: 1,
