@@ -1,7 +1,27 @@
 //! An authenticated conversation with one peer, about any number of files.
 //!
-//! How much may be asked of it ([`window`], [`requests`]), whether it is still there ([`liveness`]).
+//! In reading order: what may be said ([`p2p_shared::protocol`]), what is said and answered ([`state`], and what follows
+//! from what the peer says, `incoming`), about which file ([`attachment`]), how much may be asked ([`window`],
+//! [`requests`]), whether the other side is still there ([`liveness`]), how a session ends ([`close`]), what it reports
+//! ([`news`]). Around that: the actor, the tasks that read, write and serve, and the [`SessionHandle`].
 
+mod actor;
+pub mod attachment;
+pub mod close;
+mod farewell;
+mod handle;
+mod incoming;
 pub mod liveness;
+mod messages;
+pub mod news;
 pub mod requests;
+mod server;
+mod start;
+pub mod state;
+mod tasks;
+pub mod traffic;
 pub mod window;
+mod writer;
+
+pub use handle::{About, SessionHandle};
+pub use start::{SessionParts, Started, start};

@@ -24,6 +24,8 @@ pub type Question = (FileHash, ChunkIndex);
 
 #[derive(Debug)]
 struct Asked {
+    /// Bytes that the answer will bring.
+    bytes: u32,
     due: Instant,
     /// Already named by [`Requests::late`].
     late: bool,
@@ -38,6 +40,15 @@ pub struct Requests {
     outstanding: HashMap<Question, Asked>,
     /// Bytes that the outstanding answers will bring.
     bytes: u64,
+}
+
+/// How a question was put.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Put {
+    /// It is a new one: the peer must be asked.
+    Asked,
+    /// It was cancelled and is not answered yet: that answer will do.
+    Revived,
 }
 
 /// Why a question was not put.
@@ -81,10 +92,20 @@ impl Requests {
         self.outstanding.len()
     }
 
+    /// How many of them are about `file`.
+    pub fn outstanding_of(&self, file: &FileHash) -> u32 {
+        self.outstanding.keys().filter(|(of, _)| of == file).count() as u32
+    }
+
     /// Puts a question whose answer has `bytes`.
-    pub fn ask(&mut self, question: Question, bytes: u32, now: Instant) -> Result<(), NotAsked> {
-        if self.outstanding.contains_key(&question) {
-            return Err(NotAsked::Outstanding);
+    pub fn ask(&mut self, question: Question, bytes: u32, now: Instant) -> Result<Put, NotAsked> {
+        if let Some(asked) = self.outstanding.get_mut(&question) {
+            let cancelled = std::mem::take(&mut asked.cancelled);
+            return if cancelled {
+                Ok(Put::Revived)
+            } else {
+                Err(NotAsked::Outstanding)
+            };
         }
         if self.room() == 0 {
             return Err(NotAsked::Full);
@@ -92,12 +113,13 @@ impl Requests {
         self.window.on_busy(now);
         self.bytes += u64::from(bytes);
         let asked = Asked {
+            bytes,
             due: now + self.deadline(),
             late: false,
             cancelled: false,
         };
         self.outstanding.insert(question, asked);
-        Ok(())
+        Ok(Put::Asked)
     }
 
     fn deadline(&self) -> Duration {
@@ -110,29 +132,32 @@ impl Requests {
         Duration::from_secs_f64((PATIENCE * expected).min(3600.0)).max(SHORTEST_DEADLINE)
     }
 
-    /// The chunk came, with `bytes`; nothing if it was not asked for.
-    pub fn on_chunk(&mut self, question: Question, bytes: u32, now: Instant) -> Option<Answer> {
-        let answer = self.close(question, bytes)?;
-        self.window.on_chunk(bytes, now);
-        self.note_idle();
-        Some(answer)
+    /// How many bytes the answer to an open question has; nothing if it was not asked for.
+    pub fn expects(&self, question: &Question) -> Option<u32> {
+        self.outstanding.get(question).map(|asked| asked.bytes)
     }
 
-    /// The peer will not send it; `bytes` is what the chunk would have had. Nothing if it was not asked for.
-    pub fn on_reject(&mut self, question: Question, bytes: u32) -> Option<Answer> {
-        let answer = self.close(question, bytes)?;
-        self.note_idle();
-        Some(answer)
-    }
-
-    fn close(&mut self, question: Question, bytes: u32) -> Option<Answer> {
+    /// The chunk came; nothing if it was not asked for.
+    pub fn on_chunk(&mut self, question: Question, now: Instant) -> Option<Answer> {
         let asked = self.outstanding.remove(&question)?;
-        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
-        Some(if asked.cancelled {
+        self.window.on_chunk(asked.bytes, now);
+        Some(self.close(&asked))
+    }
+
+    /// The peer will not send it; nothing if it was not asked for.
+    pub fn on_reject(&mut self, question: Question) -> Option<Answer> {
+        let asked = self.outstanding.remove(&question)?;
+        Some(self.close(&asked))
+    }
+
+    fn close(&mut self, asked: &Asked) -> Answer {
+        self.bytes = self.bytes.saturating_sub(u64::from(asked.bytes));
+        self.note_idle();
+        if asked.cancelled {
             Answer::Cancelled
         } else {
             Answer::Wanted
-        })
+        }
     }
 
     fn note_idle(&mut self) {
@@ -169,14 +194,14 @@ impl Requests {
     }
 
     /// The peer dropped the whole file: no answer will come to what was asked of it.
-    pub fn forget_file(&mut self, file: &FileHash, bytes_of: impl Fn(ChunkIndex) -> u32) -> Vec<ChunkIndex> {
+    pub fn forget_file(&mut self, file: &FileHash) -> Vec<ChunkIndex> {
         let mut chunks = Vec::new();
         let mut bytes = 0;
         self.outstanding.retain(|(of, chunk), asked| {
             if of != file {
                 return true;
             }
-            bytes += u64::from(bytes_of(*chunk));
+            bytes += u64::from(asked.bytes);
             if !asked.cancelled {
                 chunks.push(*chunk);
             }
@@ -260,12 +285,9 @@ mod tests {
         let mut requests = Requests::default();
         let now = Instant::now();
         requests.ask(question(1), CHUNK_SIZE, now).unwrap();
-        assert_eq!(
-            requests.on_chunk(question(1), CHUNK_SIZE, now),
-            Some(Answer::Wanted)
-        );
-        assert_eq!(requests.on_chunk(question(1), CHUNK_SIZE, now), None);
-        assert_eq!(requests.on_reject(question(2), CHUNK_SIZE), None);
+        assert_eq!(requests.on_chunk(question(1), now), Some(Answer::Wanted));
+        assert_eq!(requests.on_chunk(question(1), now), None);
+        assert_eq!(requests.on_reject(question(2)), None);
     }
 
     #[test]
@@ -275,10 +297,7 @@ mod tests {
         requests.ask(question(1), CHUNK_SIZE, now).unwrap();
         assert!(requests.cancel(question(1)));
         assert!(!requests.cancel(question(1)), "the peer is told once");
-        assert_eq!(
-            requests.on_chunk(question(1), CHUNK_SIZE, now),
-            Some(Answer::Cancelled)
-        );
+        assert_eq!(requests.on_chunk(question(1), now), Some(Answer::Cancelled));
         assert_eq!(requests.outstanding(), 0);
     }
 
@@ -291,7 +310,7 @@ mod tests {
         assert_eq!(requests.late(now + seconds(5.1)), [question(1)]);
         assert!(requests.late(now + seconds(9.0)).is_empty());
         assert_eq!(requests.room(), 0);
-        requests.on_chunk(question(1), CHUNK_SIZE, now + seconds(9.0));
+        requests.on_chunk(question(1), now + seconds(9.0));
         assert!(requests.room() > 0);
     }
 
@@ -303,7 +322,7 @@ mod tests {
         for chunk in 0..20 {
             requests.ask(question(chunk), CHUNK_SIZE, now).unwrap();
             now += seconds(1.0);
-            requests.on_chunk(question(chunk), CHUNK_SIZE, now);
+            requests.on_chunk(question(chunk), now);
         }
         requests.ask(question(100), CHUNK_SIZE, now).unwrap();
         requests.ask(question(101), CHUNK_SIZE, now).unwrap();
@@ -329,7 +348,7 @@ mod tests {
         requests.ask((OTHER, ChunkIndex(1)), CHUNK_SIZE, now).unwrap();
         requests.ask(question(0), CHUNK_SIZE, now).unwrap();
         requests.cancel(question(0));
-        assert_eq!(requests.forget_file(&FILE, |_| CHUNK_SIZE), [ChunkIndex(1)]);
+        assert_eq!(requests.forget_file(&FILE), [ChunkIndex(1)]);
         assert_eq!(requests.outstanding(), 1);
         assert_eq!(requests.cancel_file(&OTHER), [ChunkIndex(1)]);
     }
@@ -364,15 +383,15 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Ask(chunk) => {
-                        let asked = requests.ask(question(chunk), CHUNK_SIZE, now).is_ok();
+                        let asked = requests.ask(question(chunk), CHUNK_SIZE, now) == Ok(Put::Asked);
                         prop_assert!(!asked || open.insert(chunk));
                     }
                     Step::Chunk(chunk) => {
-                        let answer = requests.on_chunk(question(chunk), CHUNK_SIZE, now);
+                        let answer = requests.on_chunk(question(chunk), now);
                         prop_assert_eq!(answer.is_some(), open.remove(&chunk));
                     }
                     Step::Reject(chunk) => {
-                        let answer = requests.on_reject(question(chunk), CHUNK_SIZE);
+                        let answer = requests.on_reject(question(chunk));
                         prop_assert_eq!(answer.is_some(), open.remove(&chunk));
                     }
                     Step::Cancel(chunk) => {

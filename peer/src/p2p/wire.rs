@@ -1,0 +1,219 @@
+//! A duplex of bytes, whatever carries it, cut into records.
+//!
+//! Promises that a record's length is checked before memory is taken for it, that a chunk is read from the socket into
+//! the pooled buffer that it stays in until it is on disk, opened in place and not copied, and that while no buffer is
+//! free nothing is read, so that the sender slows down. Small records cost one read for many.
+
+use super::session::close::{CloseReason, Violation};
+use crate::storage::{BufferPool, ChunkBuffer, ChunkBytes};
+use bytes::BufMut as _;
+use p2p_shared::{
+    crypto::record::{Opener, RECORD_HEADER, RecordError, body_length},
+    protocol::{CHUNK_PREFIX, ChunkHeader, Incoming, PeerMessage, decode},
+};
+use std::{
+    io,
+    net::SocketAddr,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::TcpStream,
+};
+
+/// The half of a connection that is read.
+pub type Source = Box<dyn AsyncRead + Send + Unpin>;
+/// The half of a connection that is written.
+pub type Sink = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Read ahead of a header, at most: enough for some forty requests, little to copy when a chunk follows.
+const AHEAD: usize = 4096;
+
+/// A connection to somebody, before anything is said.
+pub struct Wire {
+    /// What is read.
+    pub source: Source,
+    /// What is written.
+    pub sink: Sink,
+    /// The other end, if it has an address.
+    pub address: Option<SocketAddr>,
+}
+
+impl Wire {
+    /// Over TCP.
+    pub fn tcp(stream: TcpStream) -> io::Result<Self> {
+        // Requests are small and must not wait for each other.
+        stream.set_nodelay(true)?;
+        let address = stream.peer_addr().ok();
+        let (source, sink) = stream.into_split();
+        Ok(Self {
+            source: Box::new(source),
+            sink: Box::new(sink),
+            address,
+        })
+    }
+
+    /// Over any duplex; `address` is the other end's, if there is one.
+    pub fn new(
+        duplex: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        address: Option<SocketAddr>,
+    ) -> Self {
+        let (source, sink) = tokio::io::split(duplex);
+        Self {
+            source: Box::new(source),
+            sink: Box::new(sink),
+            address,
+        }
+    }
+}
+
+/// What a record held.
+#[derive(Debug)]
+pub enum Record {
+    /// A control message.
+    Message(PeerMessage),
+    /// A chunk, in its pooled buffer. Not verified.
+    Chunk(ChunkHeader, ChunkBytes),
+}
+
+/// Says that a reader waits for a free buffer: the silence is our own.
+#[derive(Debug, Clone, Default)]
+pub struct Stalled(Arc<AtomicBool>);
+
+impl Stalled {
+    /// Whether it waits now.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    async fn acquire(&self, pool: &BufferPool) -> ChunkBuffer {
+        if let Some(buffer) = pool.try_acquire() {
+            return buffer;
+        }
+        self.0.store(true, Ordering::Relaxed);
+        let buffer = pool.acquire().await;
+        self.0.store(false, Ordering::Relaxed);
+        buffer
+    }
+}
+
+/// Reads and opens the records of one direction.
+pub struct RecordReader {
+    source: Source,
+    opener: Opener,
+    /// What was read and not used yet lies in `fresh`.
+    ahead: Box<[u8; AHEAD]>,
+    fresh: Range<usize>,
+    pool: BufferPool,
+    stalled: Stalled,
+}
+
+impl RecordReader {
+    /// Reads records from `source`, chunks into buffers of `pool`.
+    pub fn new(source: Source, opener: Opener, pool: BufferPool) -> Self {
+        Self {
+            source,
+            opener,
+            ahead: Box::new([0; AHEAD]),
+            fresh: 0..0,
+            pool,
+            stalled: Stalled::default(),
+        }
+    }
+
+    /// Whether this reader waits for a buffer, for whoever wants to know.
+    pub fn stalled(&self) -> Stalled {
+        self.stalled.clone()
+    }
+
+    /// The next record. After an error there is none. Not cancel safe.
+    pub async fn next(&mut self) -> Result<Record, CloseReason> {
+        self.fill(RECORD_HEADER).await?;
+        let mut header = [0; RECORD_HEADER];
+        header.copy_from_slice(&self.ahead[self.fresh.start..][..RECORD_HEADER]);
+        self.fresh.start += RECORD_HEADER;
+        let length = body_length(header).map_err(reason)?;
+        if length <= AHEAD {
+            self.small(header, length).await
+        } else {
+            self.large(header, length).await
+        }
+    }
+
+    /// Reads until `wanted` bytes lie ready.
+    async fn fill(&mut self, wanted: usize) -> Result<(), CloseReason> {
+        if self.fresh.start + wanted > AHEAD {
+            self.ahead.copy_within(self.fresh.clone(), 0);
+            self.fresh = 0..self.fresh.len();
+        }
+        while self.fresh.len() < wanted {
+            match self.source.read(&mut self.ahead[self.fresh.end..]).await {
+                Ok(0) => return Err(CloseReason::Truncated),
+                Ok(count) => self.fresh.end += count,
+                Err(error) => return Err(CloseReason::Io(error.kind())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn small(&mut self, header: [u8; RECORD_HEADER], length: usize) -> Result<Record, CloseReason> {
+        self.fill(length).await?;
+        let body = &mut self.ahead[self.fresh.start..][..length];
+        self.fresh.start += length;
+        let (header, bytes) = match read(&mut self.opener, header, body)? {
+            Incoming::Message(message) => return Ok(Record::Message(message)),
+            Incoming::Chunk { header, bytes } => (header, bytes),
+        };
+        // The short last chunk of a file: it needs a buffer like all others.
+        let mut buffer = self.stalled.acquire(&self.pool).await;
+        buffer.extend_from_slice(bytes);
+        let whole = 0..buffer.len();
+        Ok(Record::Chunk(header, buffer.into_chunk(whole)))
+    }
+
+    async fn large(&mut self, header: [u8; RECORD_HEADER], length: usize) -> Result<Record, CloseReason> {
+        let mut buffer = self.stalled.acquire(&self.pool).await;
+        let ready = self.fresh.len().min(length);
+        buffer.extend_from_slice(&self.ahead[self.fresh.start..][..ready]);
+        self.fresh.start += ready;
+        while buffer.len() < length {
+            let room = length - buffer.len();
+            match self.source.read_buf(&mut (&mut *buffer).limit(room)).await {
+                Ok(0) => return Err(CloseReason::Truncated),
+                Ok(_) => {}
+                Err(error) => return Err(CloseReason::Io(error.kind())),
+            }
+        }
+        let (header, length) = match read(&mut self.opener, header, &mut buffer)? {
+            Incoming::Message(message) => return Ok(Record::Message(message)),
+            Incoming::Chunk { header, bytes } => (header, bytes.len()),
+        };
+        Ok(Record::Chunk(
+            header,
+            buffer.into_chunk(CHUNK_PREFIX..CHUNK_PREFIX + length),
+        ))
+    }
+}
+
+fn read<'a>(
+    opener: &mut Opener,
+    header: [u8; RECORD_HEADER],
+    body: &'a mut [u8],
+) -> Result<Incoming<'a>, CloseReason> {
+    let plaintext = opener.open(header, body).map_err(reason)?;
+    decode(plaintext).map_err(|error| CloseReason::Violation(Violation::Undecodable(error.to_string())))
+}
+
+/// What a record that does not open means.
+pub(super) fn reason(error: RecordError) -> CloseReason {
+    match error {
+        RecordError::Forged | RecordError::Closed => CloseReason::Forged,
+        RecordError::Empty | RecordError::TooLong(_) | RecordError::WrongLength | RecordError::KeySpent => {
+            CloseReason::Violation(Violation::Undecodable(error.to_string()))
+        }
+    }
+}
