@@ -8,7 +8,7 @@
 use super::redial::{self, Redial};
 use p2p_shared::id::{FileHash, PublicKey};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -90,6 +90,19 @@ pub enum Refusal {
     Banned,
 }
 
+/// A session that was just begun.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Names it.
+    pub session: SessionId,
+    /// Who is at the other end.
+    pub key: PublicKey,
+    /// Which side dialled.
+    pub dialler: Dialler,
+    /// Where the peer listens.
+    pub listen: Vec<SocketAddr>,
+}
+
 /// How a peer is reached, or is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
@@ -126,6 +139,20 @@ impl Peer {
     }
 }
 
+/// A running session, as far as the table is concerned.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) key: PublicKey,
+    /// Where the peer listens.
+    pub(super) listen: Vec<SocketAddr>,
+    /// The files that the peer attached.
+    pub(super) attached: BTreeSet<FileHash>,
+    /// When it named others last.
+    pub(super) named: Option<Instant>,
+    /// When it was told of others last.
+    pub(super) told: Option<Instant>,
+}
+
 /// How many peers of a file are in which state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reach {
@@ -148,8 +175,8 @@ pub struct Connections {
     seed: u64,
     /// Ordered, so that the same inputs give the same actions.
     peers: BTreeMap<PublicKey, Peer>,
-    wanted: HashSet<FileHash>,
-    sessions: HashMap<SessionId, PublicKey>,
+    pub(super) wanted: HashSet<FileHash>,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
 }
 
 impl Connections {
@@ -161,7 +188,7 @@ impl Connections {
             seed,
             peers: BTreeMap::new(),
             wanted: HashSet::new(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
         }
     }
 
@@ -179,20 +206,27 @@ impl Connections {
         self.dial(now)
     }
 
-    /// Every session there is, for somebody who wants a file from now on.
+    /// Every session there is.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, PublicKey)> + '_ {
-        self.sessions.iter().map(|(session, key)| (*session, *key))
+        self.sessions.iter().map(|(session, kept)| (*session, kept.key))
     }
 
-    /// The sessions with peers that were named for `file`.
-    pub fn sessions_of(&self, file: &FileHash) -> Vec<SessionId> {
-        let of_file = self.peers.values().filter(|peer| peer.files.contains(file));
-        of_file
-            .filter_map(|peer| match peer.status {
-                Status::Active { session, .. } => Some(session),
-                _ => None,
-            })
-            .collect()
+    /// The sessions over which `file` may be had, for somebody who wants it from now on.
+    pub fn offers(&mut self, file: FileHash) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (session, kept) in &self.sessions {
+            let Some(peer) = self.peers.get_mut(&kept.key) else {
+                continue;
+            };
+            if kept.attached.contains(&file) {
+                peer.files.insert(file);
+            }
+            if peer.files.contains(&file) {
+                let session = *session;
+                actions.push(Action::Offer { file, session });
+            }
+        }
+        actions
     }
 
     /// How the peers of `file` stand.
@@ -210,7 +244,7 @@ impl Connections {
         reach
     }
 
-    fn learn(&mut self, file: FileHash, key: PublicKey, addresses: Vec<SocketAddr>) {
+    pub(super) fn learn(&mut self, file: FileHash, key: PublicKey, addresses: Vec<SocketAddr>) {
         let crowded = self
             .peers
             .values()
@@ -264,22 +298,19 @@ impl Connections {
             .is_some_and(|peer| peer.status == Status::Banned)
     }
 
-    /// A session with `key` runs.
-    pub fn on_session(
-        &mut self,
-        session: SessionId,
-        key: PublicKey,
-        dialler: Dialler,
-        now: Instant,
-    ) -> Vec<Action> {
-        if self.sessions.contains_key(&session) {
+    /// A session runs.
+    pub fn on_session(&mut self, new: NewSession, now: Instant) -> Vec<Action> {
+        if self.sessions.contains_key(&new.session) {
             return Vec::new();
         }
-        match self.welcome(key, dialler) {
-            Err(why) => vec![Action::Close { session, why }],
+        match self.welcome(new.key, new.dialler) {
+            Err(why) => vec![Action::Close {
+                session: new.session,
+                why,
+            }],
             Ok(replaced) => {
                 let mut actions = self.replace(replaced);
-                actions.extend(self.activate(session, key, dialler));
+                actions.extend(self.activate(new));
                 actions.extend(self.dial(now));
                 actions
             }
@@ -316,8 +347,21 @@ impl Connections {
         }]
     }
 
-    fn activate(&mut self, session: SessionId, key: PublicKey, dialler: Dialler) -> Vec<Action> {
-        self.sessions.insert(session, key);
+    fn activate(&mut self, new: NewSession) -> Vec<Action> {
+        let NewSession {
+            session,
+            key,
+            dialler,
+            listen,
+        } = new;
+        let kept = Session {
+            key,
+            listen,
+            attached: BTreeSet::new(),
+            named: None,
+            told: None,
+        };
+        self.sessions.insert(session, kept);
         let peer = self.peers.entry(key).or_insert_with(Peer::new);
         peer.status = Status::Active { session, dialler };
         let mut files: Vec<_> = peer.files.iter().copied().collect();
@@ -328,32 +372,38 @@ impl Connections {
             .collect()
     }
 
-    /// The peer of `session` is interested in `file` itself: it may have some of it.
+    /// The peer of `session` attached `file`: it has some of it, or wants it.
     pub fn on_attached(&mut self, session: SessionId, file: FileHash) -> Vec<Action> {
-        let Some(key) = self.sessions.get(&session) else {
+        let Some(kept) = self.sessions.get_mut(&session) else {
             return Vec::new();
         };
-        let Some(peer) = self.peers.get_mut(key).filter(|_| self.wanted.contains(&file)) else {
+        kept.attached.insert(file);
+        let peer = self.peers.get_mut(&kept.key);
+        let Some(peer) = peer.filter(|_| self.wanted.contains(&file)) else {
             return Vec::new();
         };
         peer.files.insert(file);
         vec![Action::Offer { file, session }]
     }
 
+    /// The peer of `session` is done with `file`.
+    pub fn on_detached(&mut self, session: SessionId, file: &FileHash) {
+        if let Some(kept) = self.sessions.get_mut(&session) {
+            kept.attached.remove(file);
+        }
+    }
+
     /// The session delivered something: its peer is worth dialling again at once.
     pub fn on_useful(&mut self, session: SessionId) {
-        if let Some(peer) = self
-            .sessions
-            .get(&session)
-            .and_then(|key| self.peers.get_mut(key))
-        {
+        let kept = self.sessions.get(&session);
+        if let Some(peer) = kept.and_then(|kept| self.peers.get_mut(&kept.key)) {
             peer.failures = 0;
         }
     }
 
     /// A session ended.
     pub fn on_closed(&mut self, session: SessionId, redial: Redial, now: Instant) -> Vec<Action> {
-        let Some(key) = self.sessions.remove(&session) else {
+        let Some(Session { key, .. }) = self.sessions.remove(&session) else {
             return self.dial(now);
         };
         let seed = self.seed;
@@ -387,7 +437,7 @@ impl Connections {
         self.dial(now)
     }
 
-    fn dial(&mut self, now: Instant) -> Vec<Action> {
+    pub(super) fn dial(&mut self, now: Instant) -> Vec<Action> {
         let pending = self
             .peers
             .values()

@@ -20,6 +20,15 @@ fn hint(key: PublicKey) -> (PublicKey, Vec<SocketAddr>) {
     (key, vec![address(1000)])
 }
 
+fn new(session: SessionId, key: PublicKey, dialler: Dialler) -> NewSession {
+    NewSession {
+        session,
+        key,
+        dialler,
+        listen: Vec::new(),
+    }
+}
+
 fn dials(actions: &[Action]) -> Vec<PublicKey> {
     let dials = actions.iter().filter_map(|action| match action {
         Action::Dial { key, .. } => Some(*key),
@@ -34,7 +43,7 @@ fn a_peer_of_a_wanted_file_is_dialled_once_and_offered_when_it_answers() {
     let now = Instant::now();
     assert_eq!(dials(&table.want(FILE, [hint(LARGER)], now)), [LARGER]);
     assert_eq!(dials(&table.want(FILE, [hint(LARGER)], now)), []);
-    let actions = table.on_session(SessionId(1), LARGER, Dialler::Us, now);
+    let actions = table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
     assert_eq!(
         actions,
         [Action::Offer {
@@ -88,7 +97,7 @@ fn when_both_dial_at_once_both_keep_the_one_that_the_smaller_key_began() {
             };
             let actions: Vec<_> = order
                 .into_iter()
-                .flat_map(|(session, dialler)| table.on_session(session, them, dialler, now))
+                .flat_map(|(session, dialler)| table.on_session(new(session, them, dialler), now))
                 .collect();
             let loser = if me == SMALLER { SessionId(2) } else { SessionId(1) };
             let why = Refusal::Redundant;
@@ -102,8 +111,8 @@ fn when_both_dial_at_once_both_keep_the_one_that_the_smaller_key_began() {
 fn a_peer_that_dials_again_has_lost_the_old_session() {
     let mut table = table();
     let now = Instant::now();
-    table.on_session(SessionId(1), LARGER, Dialler::Them, now);
-    let actions = table.on_session(SessionId(2), LARGER, Dialler::Them, now);
+    table.on_session(new(SessionId(1), LARGER, Dialler::Them), now);
+    let actions = table.on_session(new(SessionId(2), LARGER, Dialler::Them), now);
     let why = Refusal::Redundant;
     assert_eq!(
         actions,
@@ -122,10 +131,10 @@ fn a_lost_session_is_dialled_again_and_a_banned_peer_never() {
     let mut table = table();
     let now = Instant::now();
     table.want(FILE, [hint(LARGER)], now);
-    table.on_session(SessionId(1), LARGER, Dialler::Us, now);
+    table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
     table.on_closed(SessionId(1), Redial::Soon, now);
     assert_eq!(dials(&table.on_tick(now + Duration::from_secs(1))), [LARGER]);
-    table.on_session(SessionId(2), LARGER, Dialler::Us, now);
+    table.on_session(new(SessionId(2), LARGER, Dialler::Us), now);
     let why = Refusal::Banned;
     assert_eq!(
         table.ban(LARGER),
@@ -138,7 +147,7 @@ fn a_lost_session_is_dialled_again_and_a_banned_peer_never() {
     assert_eq!(table.want(FILE, [(LARGER, vec![address(7)])], now), []);
     assert_eq!(table.on_tick(now + Duration::from_secs(10_000)), []);
     assert_eq!(
-        table.on_session(SessionId(3), LARGER, Dialler::Them, now),
+        table.on_session(new(SessionId(3), LARGER, Dialler::Them), now),
         [Action::Close {
             session: SessionId(3),
             why
@@ -150,7 +159,7 @@ fn a_lost_session_is_dialled_again_and_a_banned_peer_never() {
 fn a_leecher_that_comes_to_us_is_offered_to_our_own_download_of_the_file() {
     let mut table = table();
     let now = Instant::now();
-    table.on_session(SessionId(1), LARGER, Dialler::Them, now);
+    table.on_session(new(SessionId(1), LARGER, Dialler::Them), now);
     assert_eq!(table.on_attached(SessionId(1), FILE), []);
     table.want(FILE, [], now);
     let (file, session) = (FILE, SessionId(1));
@@ -158,7 +167,7 @@ fn a_leecher_that_comes_to_us_is_offered_to_our_own_download_of_the_file() {
         table.on_attached(session, FILE),
         [Action::Offer { file, session }]
     );
-    assert_eq!(table.sessions_of(&FILE), [session]);
+    assert_eq!(table.offers(FILE), [Action::Offer { file, session }]);
 }
 
 #[test]
@@ -189,17 +198,17 @@ fn dials_and_sessions_stay_within_their_limits() {
     assert!(matches!(&actions[0], Action::Dial { addresses, .. } if addresses.len() == 2));
     assert_eq!(table.peers.len(), 10);
     assert_eq!(
-        dials(&table.on_session(SessionId(0), key(0), Dialler::Us, now)),
+        dials(&table.on_session(new(SessionId(0), key(0), Dialler::Us), now)),
         [key(2)]
     );
     assert_eq!(
-        dials(&table.on_session(SessionId(1), key(1), Dialler::Us, now)),
+        dials(&table.on_session(new(SessionId(1), key(1), Dialler::Us), now)),
         []
     );
-    table.on_session(SessionId(2), key(2), Dialler::Us, now);
+    table.on_session(new(SessionId(2), key(2), Dialler::Us), now);
     let why = Refusal::Full;
     assert_eq!(
-        table.on_session(SessionId(3), key(3), Dialler::Them, now),
+        table.on_session(new(SessionId(3), key(3), Dialler::Them), now),
         [Action::Close {
             session: SessionId(3),
             why
@@ -251,7 +260,7 @@ proptest! {
                 Step::Session(peer, us) => {
                     next += 1;
                     let dialler = if us { Dialler::Us } else { Dialler::Them };
-                    table.on_session(SessionId(next), key(peer), dialler, now)
+                    table.on_session(new(SessionId(next), key(peer), dialler), now)
                 }
                 Step::Closed(session) => table.on_closed(SessionId(session.into()), Redial::Soon, now),
                 Step::Failed(peer) => table.on_dial_failed(&key(peer), now),
