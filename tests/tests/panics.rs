@@ -7,16 +7,21 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 
+use p2p_shared::crypto::identity::Identity;
 use p2p_shared::hash::HashAlgorithm;
 use p2p_shared::ticket::Ticket;
+use p2p_shared::tracker_api::{Have, RegisterResponse};
 use p2p_tests::content::Content;
-use p2p_tests::fake_peer::{Answer, FakePeer};
+use p2p_tests::fake_peer::{self, FakePeer};
 use p2p_tests::fixtures;
 use p2p_tests::handlers;
 use p2p_tests::lab::Lab;
 use p2p_tests::process::{Ended, Launch, Program};
 use p2p_tests::programs::{Peer, Tracker};
+use p2p_tests::tracker_caller::{Answer, Caller};
 use p2p_tests::tree;
+use reqwest::Method;
+use serde_json::json;
 
 /// Fail points that no tour reaches, and why. Everything else must have panicked.
 const NOT_REACHED: &[(&str, &str)] = &[];
@@ -197,7 +202,7 @@ fn fetch(name: &str) -> String {
         if asked.chunk.0 >= 8 {
             waits.pass();
         }
-        Answer::Send
+        fake_peer::Answer::Send
     });
     let other_ticket = other.ticket(vec![bystander.seeder()]);
     let background = peer.get(&other_ticket, &output).start();
@@ -279,42 +284,98 @@ fn ask_everything(peer: &Peer, lab: &Lab, hash: &str) {
     }
 }
 
-/// A tracker between a sharer and a fetcher who know nothing but a hash.
+/// A tracker, called by hand: every route, for two peers and two files.
 fn track(name: &str) -> String {
     let lab = Lab::new();
-    let tracker = Tracker::start_with(&lab, |launch| failing(launch, name));
-    let source = lab.at("shared.bin");
-    fixtures::write_file(&source, 5, 1 << 20);
-    let sharing = Peer::new(&lab, "sharer").tracker(&tracker).start_sharing(&source);
-    let output = lab.folder("output");
-    insist(|| {
-        Peer::new(&lab, "fetcher")
-            .tracker(&tracker)
-            .get(&sharing.hash, &output)
-    });
-    tree::assert_same(&source, &output.join("shared.bin"));
-    read_everything(&tracker, &sharing.hash);
-    sharing.program.interrupt();
-    let _ended = sharing.program.end().expect_code(0);
+    let tracker = Tracker::start_with(&lab, |launch| failing(launch, name).args(["--lease", "3"]));
+    let caller = Caller::new(&tracker.url());
+    let [kept, removed] =
+        ["kept.bin", "removed.bin"].map(|file| content(&lab, file, 700_000 + file.len() as u64));
+    let peers = [1, 2].map(|seed| Identity::from_secret([seed; 32]));
+    let register = |peer: &Identity| {
+        let tries = (0..TRIES).find_map(|_| caller.register(peer, 6881).ok());
+        tries.unwrap_or_else(|| panic!("{name}: cannot register"))
+    };
+    let [one, two] = peers.each_ref().map(register);
+    for (session, file) in [(&one, &kept), (&one, &removed), (&two, &kept)] {
+        succeeds(name, "announce", || {
+            caller.announce(&session.token, file, Have::Seeder, true)
+        });
+        succeeds(name, "announce again", || {
+            caller.announce(&session.token, file, Have::Seeder, false)
+        });
+    }
+    let of_peer = |peer: &RegisterResponse, what: &str| format!("/api/peers/{}{what}", peer.peer_id);
+    let hash = kept.manifest.hash;
+    let paths = ["/healthz", "/readyz", "/api/stats", "/api/peers", "/api/files"].map(String::from);
+    let of_file = ["", "/chunks", "/peers"].map(|part| format!("/api/files/{hash}{part}"));
+    for path in paths.into_iter().chain(of_file).chain([of_peer(&two, "")]) {
+        succeeds(name, &path, || caller.get(&path));
+    }
+    let beat = |peer: &RegisterResponse| {
+        caller.call(
+            Method::POST,
+            &of_peer(peer, "/heartbeat"),
+            Some(&peer.token),
+            Some(&json!({})),
+        )
+    };
+    succeeds(name, "heartbeat", || beat(&one));
+    let gone = format!("/api/files/{}", removed.manifest.hash);
+    let answers: Vec<_> = (0..TRIES)
+        .map(|_| caller.call(Method::DELETE, &gone, None, None))
+        .collect();
+    assert!(
+        answers
+            .iter()
+            .any(|answer| matches!(answer, Ok((200 | 204 | 404, _)))),
+        "{name}: {answers:?}"
+    );
+    let (status, _) = caller.get(&gone).expect("an answer");
+    assert_eq!(status, 404, "{name}: the removed file is still there");
+    let answers: Vec<_> = (0..TRIES)
+        .map(|_| caller.call(Method::DELETE, &of_peer(&two, ""), Some(&two.token), None))
+        .collect();
+    assert!(
+        answers.iter().any(|answer| matches!(answer, Ok((200 | 204, _)))),
+        "{name}: {answers:?}"
+    );
+
+    // Whatever broke meanwhile, the first peer is still there with its file, and the second is handed to nobody.
+    succeeds(name, "heartbeat", || beat(&one));
+    let (_, handed) = caller
+        .get(&format!("/api/files/{hash}/peers"))
+        .expect("an answer");
+    let named: Vec<_> = handed["peers"]
+        .as_array()
+        .expect("peers")
+        .iter()
+        .map(|peer| &peer["peer_id"])
+        .collect();
+    assert_eq!(named, [&json!(one.peer_id)], "{name}: {handed}");
+    wait_for_timers(&tracker, name);
     end_well(tracker.program)
 }
 
-/// What a dashboard would read; each answers, at the latest when asked again.
-fn read_everything(tracker: &Tracker, hash: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let paths = ["/healthz", "/readyz", "/api/stats", "/api/peers", "/api/files"].map(String::from);
-    let of_file = ["", "/chunks", "/peers"].map(|part| format!("/api/files/{hash}{part}"));
-    for path in paths.into_iter().chain(of_file) {
-        let url = format!("{}{path}", tracker.url());
-        let status =
-            || runtime.block_on(async { reqwest::get(&url).await.map(|answer| answer.status().as_u16()) });
-        let answers: Vec<_> = (0..TRIES).map(|_| status()).collect();
-        assert!(
-            answers.iter().any(|answer| matches!(answer, Ok(200))),
-            "{path}: {answers:?}"
-        );
+/// Asks until it is answered well.
+#[track_caller]
+fn succeeds(name: &str, what: &str, call: impl Fn() -> Answer) {
+    let answers: Vec<Answer> = (0..TRIES).map(|_| call()).collect();
+    assert!(
+        answers.iter().any(|answer| matches!(answer, Ok((200 | 204, _)))),
+        "{name}, {what}: {answers:?}"
+    );
+}
+
+/// A timer's fail point comes by itself, in its time.
+fn wait_for_timers(tracker: &Tracker, name: &str) {
+    if name.ends_with("Tick") {
+        let panic = format!("failpoint {name} panic");
+        tracker
+            .program
+            .wait_err(0, &panic, |line| line.contains(&panic).then_some(()));
+        tracker.program.wait_err(0, "a restart", |line| {
+            line.contains("actor is restarted").then_some(())
+        });
     }
 }
