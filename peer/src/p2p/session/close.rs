@@ -27,7 +27,7 @@ pub enum CloseReason {
     /// Nothing was heard for too long, or nothing could be sent.
     #[error("the other side is silent")]
     Silent,
-    /// A record could not be opened: changed on the way, or the keys differ.
+    /// A record could not be opened, or nothing of it: changed on the way.
     #[error("a record could not be opened")]
     Forged,
     /// The peer broke the protocol.
@@ -104,10 +104,11 @@ impl CloseReason {
     pub fn redial(&self) -> Redial {
         match self {
             Self::Truncated | Self::Io(_) | Self::Silent | Self::Crashed => Redial::Soon,
+            // A record changed on the way says nothing about the peer, and who changed it could as well cut the connection.
+            Self::Forged => Redial::Soon,
             // The other session is in the table, or about to be; should it not come, a dial is right.
             Self::Redundant => Redial::Soon,
-            // A record changed on the way says nothing about the peer, but who changed it is still there.
-            Self::Forged | Self::Violation(_) => Redial::Later,
+            Self::Violation(_) => Redial::Later,
             Self::Theirs(reason) | Self::Ours(reason) => redial_after(*reason),
         }
     }
