@@ -20,6 +20,9 @@ pub const BUFFER_SIZE: usize = RECORD_HEADER + MAX_PLAINTEXT + RECORD_TAG;
 /// keep resident.
 pub const DEFAULT_POOL: usize = 12 << 20;
 
+/// At most one in so many buffers is [parked](ChunkBytes::park).
+const PARKED_PART: usize = 3;
+
 /// A bounded stock of [`ChunkBuffer`]s. Clones share one stock.
 #[derive(Clone)]
 pub struct BufferPool {
@@ -32,6 +35,8 @@ struct Stock {
     /// Buffers that came back; never more than have been lent at once.
     spare: Mutex<Vec<Vec<u8>>>,
     buffers: usize,
+    /// One permit a buffer that may be [parked](ChunkBytes::park).
+    parking: Arc<Semaphore>,
 }
 
 impl Stock {
@@ -53,6 +58,7 @@ impl BufferPool {
                 permits,
                 spare,
                 buffers,
+                parking: Arc::new(Semaphore::new(buffers / PARKED_PART)),
             }),
         }
     }
@@ -183,6 +189,33 @@ impl fmt::Debug for ChunkBytes {
     }
 }
 
+impl ChunkBytes {
+    /// Keeps the bytes for later, if not too many of the pool's buffers are kept already: who waits for other chunks
+    /// must not hold the buffers that those would come in. `None`: they went back to the pool.
+    #[must_use]
+    pub(super) fn park(self) -> Option<ParkedBytes> {
+        let permit = Arc::clone(&self.buffer.stock.parking).try_acquire_owned().ok()?;
+        Some(ParkedBytes {
+            bytes: self,
+            _permit: permit,
+        })
+    }
+}
+
+/// The bytes of a chunk that are kept for later. Goes back to the pool when dropped.
+#[derive(Debug)]
+pub(super) struct ParkedBytes {
+    bytes: ChunkBytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Deref for ParkedBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +267,18 @@ mod tests {
         drop(std::mem::take(&mut *buffer));
         drop(buffer);
         assert!(pool.try_acquire().unwrap().capacity() >= BUFFER_SIZE);
+    }
+
+    #[test]
+    fn only_a_part_of_the_pool_can_be_parked() {
+        let pool = BufferPool::new(9 * BUFFER_SIZE);
+        let chunk = || pool.try_acquire().unwrap().into_chunk(0..0);
+        let parked: Vec<_> = (0..3).map(|_| chunk().park().unwrap()).collect();
+        assert!(chunk().park().is_none());
+        assert_eq!(pool.available(), 6);
+        drop(parked);
+        assert_eq!(pool.available(), 9);
+        assert!(chunk().park().is_some());
     }
 
     #[tokio::test]

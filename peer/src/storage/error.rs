@@ -3,7 +3,7 @@
 //! Every error names the path it is about. What the disk said is kept (`source`), and the kinds that callers act on
 //! differently (no room, no permission, changed under us) are variants of their own.
 
-use super::{format::FormatError, import::Skipped};
+use super::{format::FormatError, import::Skipped, job::IndexFault};
 use crate::error::Failure;
 use p2p_shared::{
     chunker::TooLarge,
@@ -96,7 +96,7 @@ pub enum CommitError {
     Io(DiskError),
     /// The chunks are what their hashes say, but the folder index in them makes no sense: who made the share lied.
     #[error("the share's folder index is broken: {0}")]
-    BadIndex(#[from] IndexError),
+    BadIndex(#[from] IndexFault),
     /// The chunk is of another file than the job.
     #[error("a chunk of {0} was committed to the job of another file")]
     OtherFile(FileHash),
@@ -136,6 +136,9 @@ pub enum FinishError {
     /// Every chunk is what the manifest says, the whole is not: the manifest lied. The job's state is gone.
     #[error("the file that was received is not {0}: its chunks do not add up to that hash")]
     Integrity(FileHash),
+    /// The whole is what its hash says, but the folder index in it makes no sense: who made the share lied.
+    #[error("the share's folder index is broken: {0}")]
+    BadIndex(#[from] IndexFault),
     /// Something else stands under the final name. The job keeps its state; move that away and finish again.
     #[error("{} already exists and is something else; move it away or choose another output folder", .0.display())]
     TargetTaken(PathBuf),

@@ -7,6 +7,8 @@
 //! them all.
 
 mod buffer;
+mod check;
+mod disk;
 mod error;
 mod format;
 mod handle;
@@ -25,6 +27,6 @@ pub use handle::{ChunkStoreHandle, JobInfo, Removed, ShareInfo, StoreConfig, Ver
 pub use import::{
     HashCache, HashOptions, Import, Plan, ScanOptions, SkipReason, Skipped, SourceLayout, hash, share_scan,
 };
-pub use job::{Committed, Job, JobSpec};
+pub use job::{Committed, IndexFault, Job, JobSpec};
 pub use served::Served;
 pub use verify::{BadChunk, ChunkFault, ReceivedChunk, VerifiedChunk, verify};

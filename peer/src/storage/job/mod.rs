@@ -1,17 +1,47 @@
 //! A download on disk: verified chunks in, the finished file out.
+//!
+//! Promise: a chunk that was committed is on the disk and right, whatever happens to the process; what a checkpoint
+//! covers is so whatever happens to the machine. The result appears under its final name when it is whole, checked
+//! and durable, and never in place of something else. A job that was cut short is gone on with by opening it again.
+//!
+//! Reading order: [`place`] where it lives, [`target`] what is written to, [`ledger`] and [`journal`] what is known of
+//! it, [`log`] the journal's file, [`open`] beginning and going on, [`front`] the whole-file hash, [`keeper`]
+//! checkpoints, [`finish`] the end. All calls are blocking and may come from several threads at once.
+
+mod finish;
+mod front;
+mod journal;
+mod keeper;
+mod ledger;
+mod log;
+mod open;
+mod place;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use target::IndexFault;
+
+use self::{front::Front, keeper::Pace, log::Log, place::Place, target::Target};
 use super::{
-    error::{CommitError, FinishError, ReadError},
+    error::{CommitError, DiskError, FinishError, Named as _, ReadError},
+    import::Import,
+    served::Served,
     verify::VerifiedChunk,
 };
 use p2p_shared::{
     bitfield::Bitfield,
+    chunker::{CHUNK_SIZE, Layout},
     id::{ChunkHash, ChunkIndex},
     manifest::Manifest,
 };
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What is to be fetched, and where to.
@@ -34,10 +64,42 @@ pub enum Committed {
     AlreadyHeld,
 }
 
-/// A download that goes on. Shared by whoever fetches, serves and finishes it.
+/// A download that goes on. Shared by whoever fetches, serves and finishes it; its threads end when nobody does any
+/// more.
 #[derive(Debug)]
 pub struct Job {
     spec: JobSpec,
+    target_path: PathBuf,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Chunks come in.
+    Live(Arc<Live>),
+    /// It stood under its final name already.
+    There(Box<Served>, Import),
+}
+
+/// A job with chunks coming in. Its threads share it.
+#[derive(Debug)]
+struct Live {
+    manifest: Manifest,
+    hashes: Arc<[ChunkHash]>,
+    layout: Layout,
+    place: Place,
+    target: Target,
+    log: Mutex<Log>,
+    front: Front,
+    pace: Pace,
+    /// Held by who makes a checkpoint: one at a time.
+    checkpoint: Mutex<()>,
+    /// What the end of it was; held while it is being finished.
+    end: Mutex<Option<finish::End>>,
+    /// Nothing is written any more.
+    closed: AtomicBool,
+    /// The names of its files are durable.
+    names_durable: AtomicBool,
 }
 
 impl Job {
@@ -62,49 +124,226 @@ impl Job {
     /// Where it will appear.
     #[must_use]
     pub fn target(&self) -> &Path {
-        todo!()
+        &self.target_path
     }
 
     /// The chunks that are stored, at this moment.
     #[must_use]
     pub fn held(&self) -> Bitfield {
-        todo!()
+        match &self.body {
+            Body::Live(live) => live.log().ledger().held().clone(),
+            Body::There(served, _) => served.held(),
+        }
     }
 
     /// Bytes in the chunks that are stored.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        todo!()
+        let held = self.held();
+        let layout = self.spec.manifest.layout();
+        let last = ChunkIndex(layout.chunks().saturating_sub(1));
+        let short = if held.has(last) {
+            CHUNK_SIZE - layout.length(last)
+        } else {
+            0
+        };
+        u64::from(held.count()) * u64::from(CHUNK_SIZE) - u64::from(short)
     }
 
     /// The chunks that had better come first: those with a folder's index, while it is not known. Until then the
     /// others can be committed too, but are written twice.
     #[must_use]
     pub fn wanted_first(&self) -> Range<u32> {
-        todo!()
+        match &self.body {
+            Body::Live(live) => live.wanted_first(),
+            Body::There(..) => 0..0,
+        }
     }
 
-    /// Writes the chunk, then journals it. Blocking; may be called from several threads at once.
+    /// Writes the chunk, then journals it. When this returns the chunk survives the death of the process. On an error
+    /// the chunk is not held and can be committed again; after [`CommitError::NoSpace`] once there is room.
     pub fn commit(&self, chunk: VerifiedChunk) -> Result<Committed, CommitError> {
-        let _ = chunk;
-        todo!()
+        match &self.body {
+            Body::Live(live) => live.commit(chunk),
+            Body::There(..) => Ok(Committed::AlreadyHeld),
+        }
     }
 
-    /// Appends exactly the chunk's bytes to `out`, checked against its hash. Blocking.
+    /// Appends exactly the chunk's bytes to `out`, checked against its hash; on an error `out` is as it was.
     pub fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError> {
-        let _ = (chunk, out);
-        todo!()
+        match &self.body {
+            Body::Live(live) => live.read_chunk(chunk, out),
+            Body::There(served, _) => served.read_chunk(chunk, out),
+        }
     }
 
-    /// Makes durable what is stored, so that even a power cut loses none of it. For a clean stop; blocking.
+    /// Makes durable what is stored, so that even a power cut loses none of it. For a clean stop.
     pub fn flush(&self) -> Result<(), CommitError> {
-        todo!()
+        match &self.body {
+            Body::Live(live) if !live.is_closed() => Ok(live.checkpoint()?),
+            _ => Ok(()),
+        }
     }
 
-    /// Checks the whole, makes it durable and gives it its name. Blocking, up to the time of hashing and writing what
-    /// is not yet hashed and written. Called again it says the same again. Callers go through
+    /// Checks the whole, makes it durable and gives it its name: up to the time of hashing and writing what is not yet
+    /// hashed and written. Called again it says the same again. Callers go through
     /// [`ChunkStoreHandle::finish`](super::ChunkStoreHandle::finish), which also makes a share of it.
-    pub(super) fn complete(&self) -> Result<PathBuf, FinishError> {
-        todo!()
+    pub(super) fn complete(&self) -> Result<Import, FinishError> {
+        match &self.body {
+            Body::Live(live) => live.complete(),
+            Body::There(_, import) => Ok(import.clone()),
+        }
+    }
+
+    /// Hashes what is stored, gives up what is not as it should be, and says how many chunks were read and which were
+    /// given up. `progress` is given the bytes done so far.
+    pub(super) fn recheck(
+        &self,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(u32, Vec<ChunkIndex>), DiskError> {
+        match &self.body {
+            Body::Live(live) => live.recheck(progress),
+            Body::There(..) => Ok((0, Vec::new())),
+        }
+    }
+
+    /// Ends the job and removes what was stored of it. What is finished stays.
+    pub(super) fn discard(&self) -> Result<(), DiskError> {
+        match &self.body {
+            Body::Live(live) => live.discard(),
+            Body::There(..) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Body::Live(live) = &self.body {
+            live.stop();
+        }
+    }
+}
+
+impl Live {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        // The log keeps file and ledger in step by itself; a panic elsewhere does not change that.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Ends the threads. What is stored stays.
+    fn stop(&self) {
+        self.front.stop();
+        self.pace.stop();
+    }
+
+    fn wanted_first(&self) -> Range<u32> {
+        match &self.target {
+            Target::File(_) => 0..0,
+            Target::Folder(folder) => folder.wanted_first(self.log().ledger().held()),
+        }
+    }
+
+    fn commit(&self, verified: VerifiedChunk) -> Result<Committed, CommitError> {
+        if verified.file() != self.manifest.hash {
+            return Err(CommitError::OtherFile(verified.file()));
+        }
+        if self.is_closed() {
+            return Err(CommitError::Closed);
+        }
+        if let Some(error) = self.pace.failed() {
+            return Err(error.into());
+        }
+        let chunk = verified.chunk();
+        let stored = !self.log().ledger().held().has(chunk);
+        if stored {
+            self.write(chunk, verified.bytes())?;
+            let bytes = self.front.wants_bytes().then(|| verified.into_bytes().park());
+            self.front.on_stored(chunk, bytes.flatten());
+            self.pace.on_stored(u64::from(self.layout.length(chunk)));
+        }
+        self.unpack()?;
+        Ok(if stored {
+            Committed::Stored
+        } else {
+            Committed::AlreadyHeld
+        })
+    }
+
+    fn write(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<(), DiskError> {
+        self.target.write(self.layout.extent(chunk), bytes, || {
+            self.log()
+                .had(chunk)
+                .named("write the journal of", &self.place.path())
+        })
+    }
+
+    /// Puts a folder's files where they belong, as soon as that is known.
+    fn unpack(&self) -> Result<(), CommitError> {
+        let Target::Folder(folder) = &self.target else {
+            return Ok(());
+        };
+        let held = || self.log().ledger().held().clone();
+        let then = || {
+            self.log()
+                .unpacked()
+                .named("write the journal of", &self.place.path())
+        };
+        match folder.unpack(&self.place, held, then) {
+            Ok(()) => Ok(()),
+            Err(target::UnpackError::Index(fault)) => Err(CommitError::BadIndex(fault)),
+            Err(target::UnpackError::Disk(error)) => Err(error.into()),
+        }
+    }
+
+    /// As it is on the disk.
+    fn read(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        self.target.read(self.layout.extent(chunk), out)
+    }
+
+    fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        if !self.log().ledger().held().has(chunk) {
+            return Err(ReadError::NotHeld(chunk));
+        }
+        let before = out.len();
+        let expected = self.hashes.get(chunk.0 as usize);
+        let read = self.read(chunk, out);
+        let (_, bytes) = out.split_at(before);
+        let right = expected == Some(&self.manifest.algorithm.hash_chunk(self.layout, chunk, bytes));
+        match read {
+            Ok(()) if right => Ok(()),
+            failed => {
+                out.truncate(before);
+                failed?;
+                // Somebody wrote into it; better to fetch it again.
+                if let Err(error) = self.log().lost(chunk) {
+                    tracing::warn!(chunk = chunk.0, %error, "cannot journal that a chunk was lost");
+                }
+                Err(ReadError::Changed {
+                    path: self.place.path(),
+                })
+            }
+        }
+    }
+}
+
+impl front::Chunks for Live {
+    fn has(&self, chunk: ChunkIndex) -> bool {
+        self.log().ledger().held().has(chunk)
+    }
+
+    fn read(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        Self::read(self, chunk, out)
+    }
+
+    fn hash(&self, chunk: ChunkIndex) -> ChunkHash {
+        // The spec was checked to have as many hashes as the file has chunks.
+        self.hashes
+            .get(chunk.0 as usize)
+            .copied()
+            .unwrap_or(ChunkHash([0; 32]))
     }
 }

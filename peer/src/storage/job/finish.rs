@@ -1,0 +1,152 @@
+//! The end of a download: the whole is checked, made durable and given its name; or it is given up.
+
+use super::{Live, front::Chunks as _, target::Published};
+use crate::storage::{
+    check::Check,
+    error::{CommitError, DiskError, FinishError},
+    import::{Import, SourceLayout},
+};
+use p2p_shared::id::ChunkIndex;
+use std::{
+    io,
+    sync::{PoisonError, atomic::Ordering},
+};
+
+/// What the end of a job was.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It is whole, durable, and under its final name.
+    Finished(Import),
+    /// It was given up, and what was stored removed.
+    GivenUp,
+}
+
+impl Live {
+    /// Checks the whole, makes it durable and gives it its name.
+    pub(super) fn complete(&self) -> Result<Import, FinishError> {
+        // Held to the end: who asks meanwhile waits for the same answer.
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*end {
+            Some(End::Finished(import)) => return Ok(import.clone()),
+            Some(End::GivenUp) => return Err(FinishError::Closed),
+            None => {}
+        }
+        self.unpack().map_err(|error| match error {
+            CommitError::BadIndex(fault) => FinishError::BadIndex(fault),
+            CommitError::NoSpace(error) | CommitError::Permission(error) | CommitError::Io(error) => {
+                error.into()
+            }
+            CommitError::OtherFile(_) | CommitError::Closed => FinishError::Closed,
+        })?;
+        match self.check_whole() {
+            Err(error @ FinishError::Integrity(_)) => {
+                *end = Some(End::GivenUp);
+                self.close()?;
+                return Err(error);
+            }
+            checked => checked?,
+        }
+        let source = self.publish()?;
+        let import = Import {
+            manifest: self.manifest.clone(),
+            hashes: self.hashes.clone(),
+            source,
+        };
+        *end = Some(End::Finished(import.clone()));
+        if let Err(error) = self.close() {
+            // The file is there, whole and durable; what is left over is found when the same is fetched again.
+            tracing::warn!(%error, "cannot remove what is left of a finished download");
+        }
+        Ok(import)
+    }
+
+    /// Ends the job and removes what was stored of it, unless it is finished.
+    pub(super) fn discard(&self) -> Result<(), DiskError> {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if end.is_none() {
+            *end = Some(End::GivenUp);
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is written any more; the job's folder goes.
+    fn close(&self) -> Result<(), DiskError> {
+        self.closed.store(true, Ordering::Release);
+        self.stop();
+        // A checkpoint on its way would write into what is removed.
+        let _none = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        self.place.remove()
+    }
+
+    fn check_whole(&self) -> Result<(), FinishError> {
+        let held = self.log().ledger().held().clone();
+        if !held.is_full() {
+            return Err(FinishError::Missing(held.len() - held.count()));
+        }
+        match self.whole_hash() {
+            Ok(true) => return Ok(()),
+            Err(FinishError::Closed) => return Err(FinishError::Closed),
+            // Is it the disk or the manifest?
+            Ok(false) | Err(_) => self.give_up_damaged()?,
+        }
+        self.front.reset();
+        if self.whole_hash()? {
+            return Ok(());
+        }
+        Err(FinishError::Integrity(self.manifest.hash))
+    }
+
+    /// Whether the whole is what it should be.
+    fn whole_hash(&self) -> Result<bool, FinishError> {
+        let hash = self.front.finish()?.ok_or(FinishError::Closed)?;
+        Ok(hash == self.manifest.hash)
+    }
+
+    fn give_up_damaged(&self) -> Result<(), FinishError> {
+        let (_, wrong) = self.recheck(&|_| {})?;
+        match u32::try_from(wrong.len()).unwrap_or(u32::MAX) {
+            0 => Ok(()),
+            wrong => Err(FinishError::Damaged(wrong)),
+        }
+    }
+
+    fn publish(&self) -> Result<SourceLayout, FinishError> {
+        // Twice: what somebody did to the files may be of no consequence once it is undone.
+        for _ in 0..2 {
+            match self.target.publish(&self.place)? {
+                Published::Done(source) => return Ok(source),
+                Published::Taken => return Err(FinishError::TargetTaken(self.place.target())),
+                Published::Tampered => self.give_up_damaged()?,
+            }
+        }
+        let tampered = io::Error::other("somebody else changes the files in it");
+        Err(DiskError::new("finish", self.place.path(), tampered).into())
+    }
+
+    /// Hashes what is stored and gives up what is not as it should be.
+    pub(super) fn recheck(
+        &self,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(u32, Vec<ChunkIndex>), DiskError> {
+        let held: Vec<_> = self.log().ledger().held().ones().collect();
+        let check = Check {
+            algorithm: self.manifest.algorithm,
+            layout: self.layout,
+            hashes: &self.hashes,
+            read: &|chunk, out| self.read(chunk, out).is_ok(),
+            progress,
+        };
+        let wrong = check.wrong(&held);
+        for chunk in &wrong {
+            let lost = self.log().lost(*chunk);
+            lost.map_err(|error| DiskError::new("write the journal of", self.place.path(), error))?;
+        }
+        if !wrong.is_empty() {
+            tracing::warn!(file = %self.manifest.hash, chunks = wrong.len(), "stored chunks are damaged and given up");
+            self.front.reset();
+        }
+        // Fits: there are no more than chunks.
+        Ok((held.len() as u32, wrong))
+    }
+}

@@ -1,0 +1,247 @@
+//! Where a download lives until it is whole: one hidden folder beside its final name, on the same file system, so that
+//! finishing is a rename.
+//!
+//! ```text
+//! OUTPUT/.NAME.1a2b3c4d.p2p/   lock  journal  data (of a file)  head, tree/ (of a folder)
+//! OUTPUT/NAME                  appears when the whole is checked and durable
+//! ```
+//!
+//! Promise: two downloads never share a folder (its name has part of the file's hash), two processes never write to
+//! one (it is locked). Everything goes through opened directories, so nothing is ever written elsewhere, whatever
+//! is renamed or linked meanwhile; what stands under the final name is never replaced.
+
+use crate::storage::{
+    disk,
+    error::{DiskError, Named as _, StoreError},
+};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
+use p2p_shared::manifest::Manifest;
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags},
+    io::Errno,
+};
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The lock's name in the job's folder.
+const LOCK: &str = "lock";
+
+/// How often a lock is tried that somebody holds.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The most bytes of a name on the usual file systems.
+const NAME_MAX: usize = 255;
+
+/// A job's folder and the folder that it is in. Holds the lock.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The folder in which the result appears.
+    pub(super) output: File,
+    /// The job's own folder in it.
+    pub(super) folder: Dir,
+    output_path: PathBuf,
+    /// The name of `folder`.
+    hidden: String,
+    /// The final name.
+    name: String,
+    _lock: File,
+}
+
+impl Place {
+    /// Opens (or makes) the job's folder in `output` (made too, if it is not there) and locks it; waits that long for
+    /// somebody who holds the lock, for this process may just be letting go of it.
+    pub(super) fn open(output: &Path, manifest: &Manifest, patience: Duration) -> Result<Self, StoreError> {
+        fs::create_dir_all(output).named("create", output)?;
+        let output_path = output.canonicalize().named("open", output)?;
+        let output = open_folder(CWD, &output_path).named("open", &output_path)?;
+        let output = File::from(output);
+        let hidden = hidden_name(manifest);
+        let path = output_path.join(&hidden);
+        let began = Instant::now();
+        loop {
+            let folder = open_or_make(&output, &hidden).named("create", &path)?;
+            let folder = Dir::from_std_file(folder.into());
+            if let Some(lock) = lock(&folder).named("lock", &path)?
+                // Whoever held the lock may have removed the folder with it.
+                && is_still(&output, &hidden, &folder)
+            {
+                return Ok(Self {
+                    output,
+                    folder,
+                    output_path,
+                    hidden,
+                    name: manifest.name.as_str().to_owned(),
+                    _lock: lock,
+                });
+            }
+            if began.elapsed() >= patience {
+                return Err(StoreError::InUse(path));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Where the result will be.
+    pub(super) fn target(&self) -> PathBuf {
+        self.output_path.join(&self.name)
+    }
+
+    /// The job's own folder.
+    pub(super) fn path(&self) -> PathBuf {
+        self.output_path.join(&self.hidden)
+    }
+
+    /// Whether something stands under the final name.
+    pub(super) fn is_taken(&self) -> Result<bool, DiskError> {
+        match rustix::fs::statat(&self.output, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(DiskError::new("look at", self.target(), error.into())),
+        }
+    }
+
+    /// Gives what is called `name` in the job's folder its final name; [`io::ErrorKind::AlreadyExists`] if something has
+    /// it already.
+    pub(super) fn publish(&self, name: &str) -> io::Result<()> {
+        disk::rename_new(&self.folder, name, &self.output, &self.name)
+    }
+
+    /// Makes it durable which names the folders have.
+    pub(super) fn sync_names(&self) -> Result<(), DiskError> {
+        disk::sync_all(&self.folder).named("write", &self.path())?;
+        disk::sync_all(&self.output).named("write", &self.output_path)
+    }
+
+    /// Removes the job's folder and all that is in it. The lock holds on to nothing then.
+    pub(super) fn remove(&self) -> Result<(), DiskError> {
+        let output = self.output.try_clone().named("open", &self.output_path)?;
+        let output = Dir::from_std_file(output);
+        match output.remove_dir_all(&self.hidden) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.named("remove", &self.path()),
+        }
+    }
+}
+
+/// Opens a folder for reading its names and for syncing them; never through a symbolic link.
+pub(super) fn open_folder(at: impl AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, path, flags, Mode::empty())
+}
+
+fn open_or_make(output: &File, hidden: &str) -> rustix::io::Result<OwnedFd> {
+    match rustix::fs::mkdirat(output, hidden, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => open_folder(output, hidden),
+        Err(error) => Err(error),
+    }
+}
+
+fn lock(folder: &Dir) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let file = match folder.open_with(LOCK, &options) {
+        // The folder was removed after it was opened.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?.into_std(),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether the folder of that name is the one that is open.
+fn is_still(output: &File, hidden: &str, folder: &Dir) -> bool {
+    let named = rustix::fs::statat(output, hidden, AtFlags::SYMLINK_NOFOLLOW);
+    let opened = rustix::fs::fstat(folder);
+    matches!((named, opened), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+/// The name of the job's folder: hidden, telling, not too long, and no other job's.
+fn hidden_name(manifest: &Manifest) -> String {
+    let hash = manifest.hash.to_string();
+    let (short, _) = hash.split_at(8);
+    let suffix = format!(".{short}.p2p");
+    let mut name = manifest.name.as_str();
+    while 1 + name.len() + suffix.len() > NAME_MAX {
+        name = name
+            .char_indices()
+            .next_back()
+            .map_or("", |(last, _)| name.split_at(last).0);
+    }
+    format!(".{name}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use p2p_shared::{hash::HashAlgorithm, testing};
+
+    fn manifest(name: &str) -> Manifest {
+        testing::file(HashAlgorithm::Sha256, name, b"content").0
+    }
+
+    #[test]
+    fn the_hidden_name_fits_and_tells_downloads_apart() {
+        let one = hidden_name(&manifest("film.mkv"));
+        assert!(one.starts_with(".film.mkv.") && one.ends_with(".p2p"), "{one}");
+        for name in ["n".repeat(255), "ü".repeat(127)] {
+            let hidden = hidden_name(&manifest(&name));
+            assert!((240..=255).contains(&hidden.len()), "{hidden}");
+        }
+        let (mut other, _) = testing::file(HashAlgorithm::Sha256, "film.mkv", b"other content");
+        assert_ne!(hidden_name(&other), one);
+        other.hash = manifest("film.mkv").hash;
+        assert_eq!(hidden_name(&other), one);
+    }
+
+    #[test]
+    fn a_place_is_for_one_at_a_time() {
+        let output = tempfile::tempdir().unwrap();
+        let manifest = manifest("film.mkv");
+        let first = Place::open(output.path(), &manifest, PAUSE).unwrap();
+        let path = first.path();
+        let second = Place::open(output.path(), &manifest, PAUSE);
+        assert!(matches!(second, Err(StoreError::InUse(named)) if named == path));
+        drop(first);
+        assert!(Place::open(output.path(), &manifest, PAUSE).is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_place_that_is_removed_gets_a_new_one() {
+        let output = tempfile::tempdir().unwrap();
+        let manifest = manifest("film.mkv");
+        let first = Place::open(output.path(), &manifest, PAUSE).unwrap();
+        fs::write(first.path().join("data"), b"x").unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| Place::open(output.path(), &manifest, Duration::MAX).unwrap());
+            first.remove().unwrap();
+            drop(first);
+            let second = second.join().unwrap();
+            assert!(second.path().is_dir() && !second.path().join("data").exists());
+        });
+    }
+
+    #[test]
+    fn a_link_in_the_folders_place_is_not_followed() {
+        let output = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let manifest = manifest("film.mkv");
+        std::os::unix::fs::symlink(elsewhere.path(), output.path().join(hidden_name(&manifest))).unwrap();
+        assert!(matches!(
+            Place::open(output.path(), &manifest, PAUSE),
+            Err(StoreError::Disk(_))
+        ));
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+}

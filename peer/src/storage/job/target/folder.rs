@@ -1,0 +1,273 @@
+//! A download of a folder: first the head of the stream, until the folder's index is known, then the files.
+//!
+//! The index is at the head of the stream and says where everything else belongs. What comes before it is whole is kept
+//! in one file (`head`) at its place in the stream, and copied to where it belongs as soon as that is known (it is
+//! *unpacked*). The copy in `head` stays until the end: a power cut may leave a disk on which the copying never
+//! happened.
+
+use super::{Published, tree::Tree};
+use crate::storage::{
+    disk,
+    error::{DiskError, Named as _},
+    identity::FileIdentity,
+    import::reader::read_exact_at,
+    job::place::Place,
+    open_files::OpenFiles,
+    stream::Place as Within,
+};
+use p2p_shared::{
+    bitfield::Bitfield,
+    id::ChunkIndex,
+    manifest::{FolderIndex, INDEX_HEAD, IndexError, Manifest},
+};
+use std::{
+    fs::File,
+    ops::Range,
+    path::PathBuf,
+    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+/// The name of the stream's head in the job's folder.
+const HEAD: &str = "head";
+
+/// A folder of which chunks come in.
+#[derive(Debug)]
+pub(in crate::storage::job) struct FolderTarget {
+    manifest: Manifest,
+    head: File,
+    path: PathBuf,
+    /// Bytes of the index, once its beginning has come.
+    index_size: OnceLock<u64>,
+    /// The files, once the index has come.
+    tree: RwLock<Option<Tree>>,
+    open: OpenFiles,
+}
+
+/// The index is what its hash says and makes no sense: whoever made the share lied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexFault {
+    /// It cannot be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// It does not describe this stream.
+    #[error("it describes {index} bytes, the share has {share}")]
+    Size {
+        /// Bytes of the stream by the index.
+        index: u64,
+        /// By the manifest.
+        share: u64,
+    },
+}
+
+/// Why a folder could not be unpacked.
+#[derive(Debug)]
+pub(in crate::storage::job) enum UnpackError {
+    Index(IndexFault),
+    Disk(DiskError),
+}
+
+impl From<DiskError> for UnpackError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl FolderTarget {
+    /// Opens the head in the job's folder, or makes it.
+    pub(in crate::storage::job) fn open(
+        place: &Place,
+        manifest: &Manifest,
+        open: OpenFiles,
+    ) -> Result<Self, DiskError> {
+        let path = place.path().join(HEAD);
+        let head = super::file::open_to_write(&place.folder, HEAD.as_ref()).named("create", &path)?;
+        Ok(Self {
+            manifest: manifest.clone(),
+            head,
+            path,
+            index_size: OnceLock::new(),
+            tree: RwLock::new(None),
+            open,
+        })
+    }
+
+    /// Goes on with a folder that was unpacked in an earlier run. False if its index is not there (any more).
+    pub(in crate::storage::job) fn reopen_tree(&self, place: &Place) -> Result<bool, DiskError> {
+        let Ok(index) = self.read_index() else {
+            return Ok(false);
+        };
+        *self.change() = Some(Tree::open(place, index, self.open.clone())?);
+        Ok(true)
+    }
+
+    fn tree(&self) -> RwLockReadGuard<'_, Option<Tree>> {
+        // It is set in one step.
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Option<Tree>> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write<T>(
+        &self,
+        extent: Range<u64>,
+        bytes: &[u8],
+        then: impl FnOnce() -> Result<T, DiskError>,
+    ) -> Result<T, DiskError> {
+        // Held until `then` has journaled the chunk: unpacking must find in the journal all that is in the head.
+        let tree = self.tree();
+        match &*tree {
+            None => self.write_head(extent.start, bytes)?,
+            Some(tree) => self.write_pieces(tree, extent, bytes)?,
+        }
+        then()
+    }
+
+    fn write_head(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        disk::write_at(&self.head, bytes, offset).named("write", &self.path)
+    }
+
+    fn write_pieces(&self, tree: &Tree, extent: Range<u64>, bytes: &[u8]) -> Result<(), DiskError> {
+        let mut rest = bytes;
+        for piece in tree.map.pieces(extent) {
+            let (bytes, after) = rest.split_at(piece.length.min(rest.len()));
+            rest = after;
+            match piece.place {
+                Within::Head => self.write_head(piece.offset, bytes)?,
+                Within::File(file) => tree.write(file, piece, bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self, extent: Range<u64>, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        match &*self.tree() {
+            None => self.read_head(extent, out),
+            Some(tree) => {
+                for piece in tree.map.pieces(extent) {
+                    match piece.place {
+                        Within::Head => {
+                            self.read_head(piece.offset..piece.offset + piece.length as u64, out)?
+                        }
+                        Within::File(file) => tree.read(file, piece, out)?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn read_head(&self, extent: Range<u64>, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        // A chunk or an index: bounded by its caller.
+        let length = (extent.end - extent.start) as usize;
+        read_exact_at(&self.head, out, length, extent.start).named("read", &self.path)
+    }
+
+    /// The chunks that the index is in: as far as is known, which is the first one to begin with. Empty when the files
+    /// are known.
+    pub(in crate::storage::job) fn wanted_first(&self, held: &Bitfield) -> Range<u32> {
+        if self.tree().is_some() {
+            return 0..0;
+        }
+        let layout = self.manifest.layout();
+        match self.index_size(held) {
+            Some(size) => layout.chunks_of(0..size),
+            None => layout.chunks_of(0..1),
+        }
+    }
+
+    fn index_size(&self, held: &Bitfield) -> Option<u64> {
+        if let Some(size) = self.index_size.get() {
+            return Some(*size);
+        }
+        if !held.has(ChunkIndex(0)) {
+            return None;
+        }
+        let size = FolderIndex::encoded_length(&self.index_head().ok()?).ok()?;
+        Some(*self.index_size.get_or_init(|| size))
+    }
+
+    fn index_head(&self) -> Result<[u8; INDEX_HEAD], DiskError> {
+        let mut head = Vec::with_capacity(INDEX_HEAD);
+        self.read_head(0..INDEX_HEAD as u64, &mut head)?;
+        let mut whole = [0; INDEX_HEAD];
+        whole.copy_from_slice(&head);
+        Ok(whole)
+    }
+
+    fn read_index(&self) -> Result<FolderIndex, UnpackError> {
+        let size = FolderIndex::encoded_length(&self.index_head()?).map_err(IndexFault::from)?;
+        let share = self.manifest.size;
+        if size > share {
+            return Err(IndexFault::Size { index: size, share }.into());
+        }
+        let mut bytes = Vec::new();
+        self.read_head(0..size, &mut bytes)?;
+        let index = FolderIndex::decode(&bytes).map_err(IndexFault::from)?;
+        if index.stream_size() != share {
+            let index = index.stream_size();
+            return Err(IndexFault::Size { index, share }.into());
+        }
+        Ok(index)
+    }
+
+    /// If the index is there and was not before: makes the tree and copies what is `held` to where it belongs; then
+    /// `then` writes that down. Nobody writes or reads meanwhile.
+    pub(in crate::storage::job) fn unpack(
+        &self,
+        place: &Place,
+        held: impl FnOnce() -> Bitfield,
+        then: impl FnOnce() -> Result<(), DiskError>,
+    ) -> Result<(), UnpackError> {
+        let mut state = self.change();
+        if state.is_some() {
+            return Ok(());
+        }
+        let held = held();
+        if !held.has(ChunkIndex(0)) {
+            return Ok(());
+        }
+        let layout = self.manifest.layout();
+        let size = FolderIndex::encoded_length(&self.index_head()?).map_err(IndexFault::from)?;
+        if !layout.chunks_of(0..size).all(|chunk| held.has(ChunkIndex(chunk))) {
+            return Ok(());
+        }
+        let tree = Tree::open(place, self.read_index()?, self.open.clone())?;
+        let mut bytes = Vec::new();
+        for chunk in held.ones() {
+            bytes.clear();
+            self.read_head(layout.extent(chunk), &mut bytes)?;
+            self.write_pieces(&tree, layout.extent(chunk), &bytes)?;
+        }
+        then()?;
+        *state = Some(tree);
+        Ok(())
+    }
+
+    pub(super) fn sync(&self, place: &Place) -> Result<(), DiskError> {
+        disk::sync_data(&self.head).named("write", &self.path)?;
+        match &*self.tree() {
+            None => place.sync_names(),
+            Some(tree) => tree.sync(place),
+        }
+    }
+
+    pub(super) fn publish(&self, place: &Place) -> Result<Published, DiskError> {
+        match &*self.tree() {
+            None => Ok(Published::Tampered),
+            Some(tree) => tree.publish(place, &self.manifest),
+        }
+    }
+
+    pub(super) fn inode(&self) -> Result<u64, DiskError> {
+        let identity = FileIdentity::of(&self.head).named("read", &self.path)?;
+        Ok(identity.inode)
+    }
+}
+
+impl From<IndexFault> for UnpackError {
+    fn from(fault: IndexFault) -> Self {
+        Self::Index(fault)
+    }
+}

@@ -1,0 +1,84 @@
+//! What the chunks of a download are written to: a file, or the files of a folder.
+//!
+//! Promise: a chunk that was written is read back from the same place, also while the folder's index is not known yet.
+//! All calls are blocking and may come from several threads at once. Knows nothing of hashes and journals.
+
+mod file;
+mod folder;
+mod tree;
+
+pub(super) use file::{FileTarget, stamp};
+pub use folder::IndexFault;
+pub(super) use folder::{FolderTarget, UnpackError};
+
+use super::place::Place;
+use crate::storage::{error::DiskError, import::SourceLayout};
+use std::ops::Range;
+
+/// What the chunks are written to.
+#[derive(Debug)]
+pub(super) enum Target {
+    File(FileTarget),
+    Folder(FolderTarget),
+}
+
+/// Whether the whole could be given its final name.
+#[derive(Debug)]
+pub(super) enum Published {
+    /// It could; where it lies now.
+    Done(SourceLayout),
+    /// Something else has that name.
+    Taken,
+    /// A file is missing or has another size than was written: somebody was at it.
+    Tampered,
+}
+
+impl Target {
+    /// Writes one chunk's bytes, then does `then` before anything can be moved about.
+    pub(super) fn write<T>(
+        &self,
+        extent: Range<u64>,
+        bytes: &[u8],
+        then: impl FnOnce() -> Result<T, DiskError>,
+    ) -> Result<T, DiskError> {
+        match self {
+            Self::File(file) => {
+                file.write(extent.start, bytes)?;
+                then()
+            }
+            Self::Folder(folder) => folder.write(extent, bytes, then),
+        }
+    }
+
+    /// Appends one chunk's bytes to `out`, as they are. On an error `out` may have some of them.
+    pub(super) fn read(&self, extent: Range<u64>, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        match self {
+            Self::File(file) => file.read(extent, out),
+            Self::Folder(folder) => folder.read(extent, out),
+        }
+    }
+
+    /// Waits until what was written before survives a power cut.
+    pub(super) fn sync(&self, place: &Place) -> Result<(), DiskError> {
+        match self {
+            Self::File(file) => file.sync(),
+            Self::Folder(folder) => folder.sync(place),
+        }
+    }
+
+    /// Sets modes and times, makes everything durable, and gives the whole its final name.
+    pub(super) fn publish(&self, place: &Place) -> Result<Published, DiskError> {
+        match self {
+            Self::File(file) => file.publish(place),
+            Self::Folder(folder) => folder.publish(place),
+        }
+    }
+
+    /// The inode by which the data are known again.
+    pub(super) fn inode(&self) -> Result<u64, DiskError> {
+        match self {
+            Self::File(file) => file.inode(),
+            Self::Folder(folder) => folder.inode(),
+        }
+    }
+}

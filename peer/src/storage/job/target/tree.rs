@@ -1,0 +1,359 @@
+//! The files of a folder that is being downloaded, once its index is known: written where they belong in a hidden tree,
+//! so that finishing needs no second copy.
+//!
+//! Promise: paths are followed below the opened tree and nowhere else. A file that comes whole in one chunk costs one
+//! `open`; the others stay open while they are used. Modes and times are set when nothing is written any more.
+
+use super::{
+    Published,
+    file::{open_to_write, stamp},
+};
+use crate::storage::{
+    disk,
+    error::{DiskError, Named as _},
+    identity::FileIdentity,
+    import::{SourceLayout, reader::read_exact_at, source::folder_map},
+    job::place::{Place, open_folder},
+    open_files::{Key, OpenFiles, Owner},
+    stream::{Piece, StreamMap},
+};
+use cap_std::fs::{Dir, Permissions, PermissionsExt as _};
+use p2p_shared::manifest::{EntryKind, FolderEntry, FolderIndex, Manifest};
+use rustix::fs::{AtFlags, Mode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The tree's name in the job's folder.
+const TREE: &str = "tree";
+
+/// With more files than this to be made durable, the whole file system is: each takes a wait of its own, the whole
+/// takes one, but may have to write what others have left there.
+const FEW: usize = 16;
+
+/// The files.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) map: StreamMap,
+    index: FolderIndex,
+    /// Which entry of the index each file is.
+    entries: Vec<u32>,
+    root: Dir,
+    path: PathBuf,
+    open: OpenFiles,
+    owner: Owner,
+    written: Mutex<Written>,
+}
+
+/// What has been written.
+#[derive(Debug)]
+struct Written {
+    /// Of each file that came whole and got its mode and time: its identity then.
+    stamped: Vec<Option<FileIdentity>>,
+    /// The inodes of the files that are written piece by piece: what has the name in the end must be what was written.
+    inodes: BTreeMap<u32, u64>,
+    dirty: Dirty,
+}
+
+/// What was written since the last sync.
+#[derive(Debug, Default)]
+enum Dirty {
+    #[default]
+    Nothing,
+    Files(BTreeSet<u32>),
+    Much,
+}
+
+impl Dirty {
+    fn add(&mut self, file: u32) {
+        match self {
+            Self::Nothing => *self = Self::Files(BTreeSet::from([file])),
+            Self::Files(files) => {
+                files.insert(file);
+                if files.len() > FEW {
+                    *self = Self::Much;
+                }
+            }
+            Self::Much => {}
+        }
+    }
+}
+
+impl Tree {
+    /// Opens the tree, or makes it: all folders, and the files that are empty.
+    pub(super) fn open(place: &Place, index: FolderIndex, open: OpenFiles) -> Result<Self, DiskError> {
+        let path = place.path().join(TREE);
+        match rustix::fs::mkdirat(&place.folder, TREE, Mode::RWXU) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(DiskError::new("create", path, error.into())),
+        }
+        let root = open_folder(&place.folder, TREE).named("open", &path)?;
+        let is_file = |entry: &FolderEntry| matches!(entry.kind, EntryKind::File { .. });
+        let numbered = (0..).zip(index.entries());
+        let entries: Vec<u32> = numbered
+            .filter(|(_, entry)| is_file(entry))
+            .map(|(at, _)| at)
+            .collect();
+        let tree = Self {
+            map: folder_map(&index),
+            written: Mutex::new(Written {
+                stamped: vec![None; entries.len()],
+                inodes: BTreeMap::new(),
+                dirty: Dirty::Much,
+            }),
+            index,
+            entries,
+            root: Dir::from_std_file(root.into()),
+            path,
+            open,
+            owner: Owner::new(),
+        };
+        tree.make_folders()?;
+        tree.make_empty_files()?;
+        Ok(tree)
+    }
+
+    fn make_folders(&self) -> Result<(), DiskError> {
+        for entry in self
+            .index
+            .entries()
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::Directory)
+        {
+            let path = entry.path.as_str();
+            match self.root.create_dir(path) {
+                // An earlier run may have come as far as giving it a mode that forbids writing.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    self.root.set_permissions(path, Permissions::from_mode(0o700))
+                }
+                made => made,
+            }
+            .named("create", &self.path.join(path))?;
+        }
+        Ok(())
+    }
+
+    fn make_empty_files(&self) -> Result<(), DiskError> {
+        for file in (0..)
+            .take(self.entries.len())
+            .filter(|file| self.map.file_size(*file) == 0)
+        {
+            self.write_whole(file, &[])?;
+        }
+        Ok(())
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        // Every change under this lock is a single step.
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, file: u32) -> Option<&FolderEntry> {
+        let entry = *self.entries.get(file as usize)?;
+        self.index.entries().get(entry as usize)
+    }
+
+    fn relative(&self, file: u32) -> &Path {
+        Path::new(self.entry(file).map_or("", |entry| entry.path.as_str()))
+    }
+
+    fn path(&self, file: u32) -> PathBuf {
+        self.path.join(self.relative(file))
+    }
+
+    /// Writes a piece of one file.
+    pub(super) fn write(&self, file: u32, piece: Piece, bytes: &[u8]) -> Result<(), DiskError> {
+        if piece.offset == 0 && piece.length as u64 == self.map.file_size(file) {
+            return self.write_whole(file, bytes);
+        }
+        let opened = self.opened(file)?;
+        disk::write_at(&opened, bytes, piece.offset).named("write", &self.path(file))?;
+        self.note(file, None);
+        Ok(())
+    }
+
+    fn write_whole(&self, file: u32, bytes: &[u8]) -> Result<(), DiskError> {
+        let write = || {
+            let opened = open_to_write(&self.root, self.relative(file))?;
+            disk::write_at(&opened, bytes, 0)?;
+            self.stamp(file, &opened)
+        };
+        let identity = write().named("write", &self.path(file))?;
+        self.note(file, identity);
+        Ok(())
+    }
+
+    /// Sets mode and time, and returns the identity that the file has then. `None` if it had not the right size: it has
+    /// now, but somebody was at it.
+    fn stamp(&self, file: u32, opened: &File) -> io::Result<Option<FileIdentity>> {
+        let size = self.map.file_size(file);
+        if opened.metadata()?.len() != size {
+            opened.set_len(size)?;
+            return Ok(None);
+        }
+        if let Some(entry) = self.entry(file) {
+            stamp(opened, entry.mode, entry.modified)?;
+        }
+        Ok(Some(FileIdentity::of(opened)?))
+    }
+
+    fn note(&self, file: u32, identity: Option<FileIdentity>) {
+        let mut written = self.written();
+        written.dirty.add(file);
+        if let Some(stamped) = written.stamped.get_mut(file as usize) {
+            *stamped = identity;
+        }
+    }
+
+    fn opened(&self, file: u32) -> Result<Arc<File>, DiskError> {
+        let key = Key {
+            owner: self.owner,
+            file,
+        };
+        if let Some(opened) = self.open.get(key) {
+            return Ok(opened);
+        }
+        let (opened, inode) = self.open_anew(file).named("open", &self.path(file))?;
+        let opened = Arc::new(opened);
+        self.written().inodes.entry(file).or_insert(inode);
+        self.open.keep(key, &opened);
+        Ok(opened)
+    }
+
+    fn open_anew(&self, file: u32) -> io::Result<(File, u64)> {
+        let opened = open_to_write(&self.root, self.relative(file))?;
+        let inode = FileIdentity::of(&opened)?.inode;
+        Ok((opened, inode))
+    }
+
+    /// Appends a piece of one file to `out`.
+    pub(super) fn read(&self, file: u32, piece: Piece, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        let opened = self.opened(file)?;
+        read_exact_at(&opened, out, piece.length, piece.offset).named("read", &self.path(file))
+    }
+
+    /// Waits until what was written before survives a power cut.
+    pub(super) fn sync(&self, place: &Place) -> Result<(), DiskError> {
+        let dirty = std::mem::take(&mut self.written().dirty);
+        let synced = match &dirty {
+            Dirty::Nothing => Ok(()),
+            Dirty::Files(files) => self.sync_files(place, files),
+            Dirty::Much => disk::sync_file_system(&place.output).named("write", &self.path),
+        };
+        if synced.is_err() {
+            self.written().dirty = Dirty::Much;
+        }
+        synced
+    }
+
+    fn sync_files(&self, place: &Place, files: &BTreeSet<u32>) -> Result<(), DiskError> {
+        let mut folders = BTreeSet::new();
+        for file in files {
+            disk::sync_data(&*self.opened(*file)?).named("write", &self.path(*file))?;
+            folders.extend(self.relative(*file).parent());
+        }
+        for folder in folders {
+            let path = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            };
+            let synced = self.folder(path).and_then(disk::sync_all);
+            synced.named("write", &self.path.join(folder))?;
+        }
+        place.sync_names()
+    }
+
+    /// Opens a folder of the tree so that it can be synced.
+    fn folder(&self, path: &Path) -> io::Result<File> {
+        Ok(self.root.open(path)?.into_std())
+    }
+
+    /// Sets the modes and times that are not set yet, makes everything durable, and gives the tree its final name.
+    pub(super) fn publish(&self, place: &Place, manifest: &Manifest) -> Result<Published, DiskError> {
+        let Some(identities) = self.stamp_files()? else {
+            return Ok(Published::Tampered);
+        };
+        self.stamp_folders()?;
+        disk::sync_file_system(&place.output).named("write", &self.path)?;
+        match place.publish(TREE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Published::Taken),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Published::Tampered),
+            renamed => renamed.named("create", &place.target())?,
+        }
+        // Only now: a folder that may not be written cannot be moved, and moving it changes its time.
+        stamp(&self.root, manifest.mode, manifest.modified).named("write", &place.target())?;
+        disk::sync_all(&self.root).named("write", &place.target())?;
+        place.sync_names()?;
+        let source = SourceLayout::folder(place.target(), self.index.clone(), identities);
+        Ok(Published::Done(source))
+    }
+
+    /// The identities of all files, in order; `None` if one of them is gone or has another size.
+    fn stamp_files(&self) -> Result<Option<Vec<FileIdentity>>, DiskError> {
+        self.open.forget_all(self.owner);
+        let stamped = self.written().stamped.clone();
+        let mut identities = Vec::with_capacity(stamped.len());
+        for (file, identity) in (0..).zip(stamped) {
+            let identity = match identity {
+                // Untouched since it was written.
+                Some(identity) => self.is_still(file, &identity).then_some(identity),
+                None => self.stamp_anew(file).named("write", &self.path(file))?,
+            };
+            let Some(identity) = identity else {
+                self.note(file, None);
+                return Ok(None);
+            };
+            identities.push(identity);
+        }
+        Ok(Some(identities))
+    }
+
+    fn stamp_anew(&self, file: u32) -> io::Result<Option<FileIdentity>> {
+        let (opened, inode) = self.open_anew(file)?;
+        let written = self.written().inodes.remove(&file);
+        if written.is_some_and(|written| written != inode) {
+            return Ok(None);
+        }
+        self.stamp(file, &opened)
+    }
+
+    fn is_still(&self, file: u32, identity: &FileIdentity) -> bool {
+        let stat = rustix::fs::statat(&self.root, self.relative(file), AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| FileIdentity::from_stat(&stat) == *identity)
+    }
+
+    /// Folders, innermost first: setting what is in one changes its time.
+    fn stamp_folders(&self) -> Result<(), DiskError> {
+        for entry in self
+            .index
+            .entries()
+            .iter()
+            .rev()
+            .filter(|entry| entry.kind == EntryKind::Directory)
+        {
+            let path = entry.path.as_str();
+            let folder = match self.folder(path.as_ref()) {
+                // It has its mode already, from an attempt before this one.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let opened = self.root.set_permissions(path, Permissions::from_mode(0o700));
+                    opened.and_then(|()| self.folder(path.as_ref()))
+                }
+                folder => folder,
+            };
+            let stamped = folder.and_then(|folder| stamp(folder, entry.mode, entry.modified));
+            stamped.named("write", &self.path.join(path))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.open.forget_all(self.owner);
+    }
+}
