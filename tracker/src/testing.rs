@@ -1,4 +1,6 @@
-//! Content for the tests.
+//! Content for the tests, and ([`live`]) the parts of a tracker at work.
+
+pub(crate) mod live;
 
 use p2p_shared::{
     chunker::{CHUNK_SIZE, Layout},

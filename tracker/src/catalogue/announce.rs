@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     registry::{Refused, RegistryError, RegistryHandle, swarm::Role, token::Session},
     storage::{
-        Announcer, Store, StoreError, Write, Written, same_content,
+        Announcer, Store, StoreError, Unfinished, Write, Written, same_content,
         writer::{CommitError, StoreWriterHandle},
     },
 };
@@ -116,7 +116,7 @@ impl Announcing {
             if !same_content(&there.file, &file) {
                 return Err(AnnounceError::Differs(Box::new(there.file)));
             }
-            return self.have(hash, role).await;
+            return self.have_added(hash, size, role).await;
         }
         let whole = run.first == 0 && run.hashes.len() == file.layout().chunks() as usize;
         let written = if whole {
@@ -127,11 +127,20 @@ impl Announcing {
         match written {
             Written::Wanted(next_chunk) => Ok(Progress::Wanted { next_chunk }),
             Written::Differs(there) => Err(AnnounceError::Differs(there)),
-            _ => {
-                self.registry.add_file(hash, size).await?;
-                self.have(hash, role).await
-            }
+            _ => self.have_added(hash, size, role).await,
         }
+    }
+
+    /// As [`Self::have`], of a file that the store has: the registry may not know it yet, because whoever brought it is
+    /// still about to say so.
+    async fn have_added(
+        &self,
+        hash: FileHash,
+        size: u64,
+        role: Option<Role>,
+    ) -> Result<Progress, AnnounceError> {
+        self.registry.add_file(hash, size).await?;
+        self.have(hash, role).await
     }
 
     fn announcer(&self) -> Announcer {
@@ -167,12 +176,17 @@ impl Announcing {
         if written != Written::Wanted(file.layout().chunks()) {
             return Ok(written);
         }
+        // What is checked is the record in the store, which another call of this peer may have begun anew; and only the
+        // record that was checked is finished.
+        let Some(Unfinished { id, file }) = self.store.unfinished(hash, self.key).await? else {
+            return Ok(Written::Wanted(0));
+        };
         if let Err(error) = self.check_unfinished(file).await {
             let peer = self.key;
             self.writer.commit(Write::DropUnfinished { hash, peer }).await?;
             return Err(error);
         }
-        match self.writer.commit(Write::FinishFile { hash, by }).await? {
+        match self.writer.commit(Write::FinishFile { record: id, by }).await? {
             // Another call of this peer began it anew meanwhile.
             Written::Missing => Ok(Written::Wanted(0)),
             written => Ok(written),

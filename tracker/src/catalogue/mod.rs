@@ -5,3 +5,6 @@
 
 pub(crate) mod announce;
 pub(crate) mod record;
+
+#[cfg(test)]
+mod tests;

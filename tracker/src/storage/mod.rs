@@ -98,6 +98,15 @@ pub(crate) struct StoredFile {
     pub(crate) announced_at: u64,
 }
 
+/// A file record whose chunk hashes are still coming in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    /// Never that of another record. As long as there is one of this id, hashes are only added to it.
+    pub(crate) id: i64,
+    /// What it is.
+    pub(crate) file: Manifest,
+}
+
 /// Whether two records describe one content. What follows from the content has to be equal; what its owner called it
 /// and when they changed it last has not.
 pub(crate) fn same_content(a: &Manifest, b: &Manifest) -> bool {
@@ -161,10 +170,10 @@ pub(crate) enum Write {
         /// By whom.
         by: Announcer,
     },
-    /// The unfinished record of this announcer is whole and was checked: it becomes visible.
+    /// An unfinished record of this announcer is whole and was checked: it becomes visible.
     FinishFile {
-        /// Which.
-        hash: FileHash,
+        /// The record that was checked, by its [`Unfinished::id`]: not another one that took its place meanwhile.
+        record: i64,
         /// Whose.
         by: Announcer,
     },
@@ -280,7 +289,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Chunk hashes of a whole record, as far as it has them; `None` if there is no such record.
     fn digests(&self, hash: FileHash, chunks: Range<u32>) -> StoreFuture<'_, Option<Vec<ChunkHash>>>;
 
-    /// The same of a record that this peer has not finished.
+    /// The record of a file that this peer has not finished.
+    fn unfinished(&self, hash: FileHash, peer: PublicKey) -> StoreFuture<'_, Option<Unfinished>>;
+
+    /// As [`Self::digests`], of that record.
     fn unfinished_digests(
         &self,
         hash: FileHash,

@@ -8,7 +8,8 @@ mod read;
 mod write;
 
 use super::{
-    Page, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey, StoredPeer, Write, Written,
+    Page, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey, StoredPeer, Unfinished,
+    Write, Written,
 };
 use p2p_shared::id::{ChunkHash, FileHash, PeerId, PublicKey};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -163,6 +164,13 @@ impl Store for Sqlite {
 
     fn digests(&self, hash: FileHash, chunks: Range<u32>) -> StoreFuture<'_, Option<Vec<ChunkHash>>> {
         self.read(move |connection| read::digests(connection, &hash, None, &chunks))
+    }
+
+    fn unfinished(&self, hash: FileHash, peer: PublicKey) -> StoreFuture<'_, Option<Unfinished>> {
+        self.read(move |connection| {
+            let found = read::unfinished_row(connection, &hash, &peer)?;
+            Ok(found.map(|(id, file)| Unfinished { id, file }))
+        })
     }
 
     fn unfinished_digests(

@@ -159,6 +159,19 @@ pub(super) fn unfinished_row(
     Ok(found.map(|(id, stored)| (id, stored.file)))
 }
 
+/// The record in this row, if it is one that this peer has not finished.
+pub(super) fn unfinished_at(
+    db: &Connection,
+    id: i64,
+    peer: &PublicKey,
+) -> Result<Option<Manifest>, StoreError> {
+    let select = format!("SELECT {FILE} FROM files WHERE id = ? AND announced_by = ? AND complete = 0");
+    let mut select = db.prepare_cached(&select)?;
+    let mut rows = select.query(params![id, peer.0])?;
+    let found = rows.next()?.map(stored_file).transpose()?;
+    Ok(found.map(|(_, stored)| stored.file))
+}
+
 /// How many digests a record has; they have no gaps.
 pub(super) fn digest_count(db: &Connection, file: i64) -> Result<u32, StoreError> {
     let last: Option<(i64, i64)> = db

@@ -26,7 +26,7 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Outcome {
             digests,
             by,
         } => append_digests(db, file, *first, digests, by),
-        Write::FinishFile { hash, by } => finish_file(db, hash, by),
+        Write::FinishFile { record, by } => finish_file(db, *record, by),
         Write::DropUnfinished { hash, peer } => drop_unfinished(db, hash, peer),
         Write::DropUnfinishedBefore(time) => drop_unfinished_before(db, *time),
         Write::SetHave { hash, peer, seeder } => set_have(db, hash, peer, *seeder),
@@ -196,8 +196,8 @@ fn append_digests(
     Ok(Written::Wanted(read::digest_count(db, id)?))
 }
 
-fn finish_file(db: &Connection, hash: &FileHash, by: &Announcer) -> Outcome {
-    let Some((id, file)) = read::unfinished_row(db, hash, &by.peer)? else {
+fn finish_file(db: &Connection, id: i64, by: &Announcer) -> Outcome {
+    let Some(file) = read::unfinished_at(db, id, &by.peer)? else {
         return Ok(Written::Missing);
     };
     if let Some(known) = known(db, &file)? {
