@@ -32,7 +32,7 @@ pub(super) async fn announce(
     let session = path::session(&api, &request)?;
     // Before the body: nobody without a registration makes the tracker read 4 MiB.
     let key = api.registry.key_of(session).await?;
-    let _turn = turn_for_large(&api, &request).await?;
+    let turn = turn_for_large(&api, &request).await?;
     let announcement = body::json(&request, payload, body::ANNOUNCEMENT).await?;
     let announcing = Announcing {
         registry: api.registry.clone(),
@@ -42,7 +42,12 @@ pub(super) async fn announce(
         session,
         key,
     };
-    let progress = to_the_end(carry_out(announcing, announcement)).await?;
+    let progress = to_the_end(async move {
+        // Its hashes stay in the memory until this ends, also when the caller goes away.
+        let _turn = turn;
+        carry_out(announcing, announcement).await
+    })
+    .await?;
     Ok(web::Json(response(progress)))
 }
 
@@ -111,5 +116,78 @@ fn response(progress: Progress) -> AnnounceResponse {
             next_chunk,
             interval: 1,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{LARGE_BODIES, keys::KeyRing},
+        registry::token::Tokens,
+        testing::{
+            content, file_of,
+            live::{LEASE, Live},
+        },
+    };
+    use actix_web::{App, test};
+    use p2p_shared::{hash::HashAlgorithm, id::PublicKey};
+    use std::{future::poll_fn, task::Poll};
+
+    fn large_announcement() -> AnnounceRequest {
+        let (file, hashes) = file_of(HashAlgorithm::Sha256, &content(1, 600_000));
+        let mut announcement = AnnounceRequest {
+            hash: file.hash,
+            have: Have::Seeder,
+            file: Some(FileMetadata::from(&file)),
+            chunk_hashes: Some(ChunkHashes::new(0, &hashes)),
+        };
+        // No base64: it is read and refused, whatever its length.
+        let digests = &mut announcement.chunk_hashes.as_mut().unwrap().digests;
+        *digests = "!".repeat(body::SMALL);
+        announcement
+    }
+
+    #[actix_rt::test]
+    async fn the_turn_of_a_large_announcement_lasts_until_its_work_is_done() {
+        let live = Live::start(Vec::new()).await;
+        let session = live.register(PublicKey([7; 32])).await;
+        let tokens = Tokens::new().unwrap();
+        let token = tokens.issue(session);
+        let (registry, writer) = (live.registry.clone(), live.writer.clone());
+        let store = Arc::clone(&live.store);
+        let api = Api::new(
+            registry,
+            writer,
+            store,
+            tokens,
+            KeyRing::default(),
+            live.clock,
+            LEASE,
+        );
+        let turns = Arc::clone(&api.large_bodies);
+        let app = App::new()
+            .app_data(web::Data::new(api))
+            .configure(crate::api::configure);
+        let app = test::init_service(app).await;
+        let request = test::TestRequest::post()
+            .uri("/api/files/announce")
+            .insert_header(("Authorization", format!("Bearer {token}")))
+            .set_json(large_announcement())
+            .insert_header(("Content-Length", (body::SMALL + 1).to_string()));
+
+        let mut call = Box::pin(test::call_service(&app, request.to_request()));
+        poll_fn(|cx| {
+            let ended = call.as_mut().poll(cx).is_ready();
+            assert!(!ended, "it ended before its turn was seen");
+            let took_turn = turns.available_permits() < LARGE_BODIES;
+            if took_turn { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        // The caller goes away while the work goes on.
+        drop(call);
+        assert_eq!(turns.available_permits(), LARGE_BODIES - 1);
+        // And gives it back when that is done.
+        drop(turns.acquire_many(LARGE_BODIES as u32).await.unwrap());
     }
 }
