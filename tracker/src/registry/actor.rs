@@ -84,7 +84,8 @@ impl TrackerRegistry {
             .chunks(TOUCHES_A_WRITE)
             .map(|touches| Write::TouchPeers(touches.to_vec()));
         let ends = (!ended.is_empty()).then_some(Write::EndPeers(ended));
-        for write in touches.chain(ends) {
+        // Who is touched is here, perhaps again.
+        for write in ends.into_iter().chain(touches) {
             if let Err(error) = self.parts.writer.tell(write) {
                 // They are heard of again within a lease.
                 tracing::warn!(%error, "signs of life were not saved");

@@ -158,3 +158,6 @@ impl RegistryHandle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

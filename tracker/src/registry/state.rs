@@ -103,6 +103,17 @@ pub(crate) struct SignOfLife {
     pub(crate) listed: Option<Box<[SocketAddr]>>,
 }
 
+/// A peer as a clock would have it that shows `now`. It may have been written under a clock that was ahead: then its
+/// registration would count as later than every one that follows, and its lease would not end.
+fn not_ahead(mut peer: StoredPeer, now: u64) -> StoredPeer {
+    peer.last_seen = peer.last_seen.min(now);
+    if peer.session > now {
+        // Of an earlier run of the tracker, so that no token is valid for it.
+        peer.session = 0;
+    }
+    peer
+}
+
 /// The live half of the tracker.
 pub(crate) struct Registry {
     table: Table,
@@ -131,7 +142,7 @@ impl Registry {
         let peers: Vec<_> = snapshot
             .peers
             .into_iter()
-            .map(|peer| registry.insert(peer))
+            .map(|peer| registry.insert(not_ahead(peer, now)))
             .collect();
         for (peer, file, seeder) in snapshot.members {
             if let (Some(peer), Some(file)) = (peers.get(peer as usize), files.get(file as usize)) {
@@ -163,7 +174,9 @@ impl Registry {
             }
             self.table.remove_peer(slot);
         }
-        self.insert(peer);
+        let slot = self.insert(peer);
+        // The end of an earlier registration may be on its way to the store, behind this one.
+        self.hear(slot, Unsaved::Seen, now);
     }
 
     /// The peer of a session says that it is there.
