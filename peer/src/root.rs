@@ -1,3 +1,4 @@
 //! root
+mod failure;
 pub mod identity;
 pub mod lock;

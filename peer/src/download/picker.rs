@@ -8,6 +8,7 @@
 
 use super::chunks::Chunks;
 use p2p_shared::{bitfield::Bitfield, id::ChunkIndex};
+use std::ops::Range;
 
 /// Rarest-first looks at this many missing chunks from the front (1 GiB): looking at all of a large file for every
 /// request would cost more than the better choice gains.
@@ -22,6 +23,8 @@ pub struct Picker {
     incomplete: u32,
     /// Breaks ties differently in every download.
     seed: u64,
+    /// Chunks that come before all others.
+    first: Range<u32>,
 }
 
 impl Picker {
@@ -31,7 +34,13 @@ impl Picker {
             counts: Vec::new(),
             incomplete: 0,
             seed,
+            first: 0..0,
         }
+    }
+
+    /// These chunks come before all others: what is written to the disk depends on them.
+    pub fn prefer(&mut self, first: Range<u32>) {
+        self.first = first;
     }
 
     /// A peer that holds `bits` is there. Whole ones do not change what is rare, so they are not counted.
@@ -77,13 +86,22 @@ impl Picker {
 
     /// Up to `room` missing chunks that a holder of `theirs` should be asked for now.
     pub fn pick(&self, chunks: &Chunks, theirs: &Bitfield, room: usize) -> Vec<ChunkIndex> {
-        let candidates = chunks
+        let mut picked: Vec<_> = self.preferred(chunks, theirs).take(room).collect();
+        let others = chunks
             .missing_from(chunks.front())
-            .filter(|chunk| theirs.has(*chunk));
+            .filter(|chunk| theirs.has(*chunk) && !self.first.contains(&chunk.0));
+        let room = room - picked.len();
         if self.incomplete == 0 {
-            return candidates.take(room).collect();
+            picked.extend(others.take(room));
+        } else {
+            picked.extend(self.rarest(others.take(HORIZON).collect(), room));
         }
-        self.rarest(candidates.take(HORIZON).collect(), room)
+        picked
+    }
+
+    fn preferred(&self, chunks: &Chunks, theirs: &Bitfield) -> impl Iterator<Item = ChunkIndex> {
+        let first = self.first.clone().map(ChunkIndex);
+        first.filter(|chunk| chunks.missing().has(*chunk) && theirs.has(*chunk))
     }
 
     fn rarest(&self, mut candidates: Vec<ChunkIndex>, room: usize) -> Vec<ChunkIndex> {
@@ -162,6 +180,16 @@ mod tests {
         let mut picked = indices(&picker.pick(&fresh(6), &theirs, 6));
         picked.sort_unstable();
         assert_eq!(picked, [1, 5]);
+    }
+
+    #[test]
+    fn preferred_chunks_come_before_all_others_in_either_order() {
+        let mut picker = Picker::new(7);
+        picker.prefer(3..5);
+        let whole = Bitfield::full(6);
+        assert_eq!(indices(&picker.pick(&fresh(6), &whole, 4)), [3, 4, 0, 1]);
+        picker.on_peer(&bits(6, [3, 4]));
+        assert_eq!(indices(&picker.pick(&fresh(6), &whole, 2)), [3, 4]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use p2p_shared::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -82,6 +83,26 @@ impl Download {
             records: HashMap::new(),
             paused: false,
         }
+    }
+
+    /// What is on disk is this after all (the job was opened, or found damaged): begins anew with the same peers.
+    pub fn restart(&mut self, held: Bitfield, wanted: Bitfield) -> Vec<Action> {
+        self.chunks = Chunks::new(held, wanted);
+        for source in self.sources.values_mut() {
+            source.asked = 0;
+        }
+        let peers: Vec<_> = self.sources.keys().copied().collect();
+        let mut actions: Vec<_> = peers
+            .iter()
+            .filter_map(|peer| self.update_interest(peer))
+            .collect();
+        actions.extend(self.assign_all());
+        actions
+    }
+
+    /// These chunks come before all others.
+    pub fn prefer(&mut self, first: Range<u32>) {
+        self.picker.prefer(first);
     }
 
     /// Where each chunk is.

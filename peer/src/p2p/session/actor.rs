@@ -177,9 +177,10 @@ impl PeerSession {
 
     /// The one end. Whatever comes after it is ignored.
     fn close(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
-        if !self.farewell.set_reason(reason.clone()) {
+        let goodbye = reason.goodbye();
+        let Some(reason) = self.farewell.set_reason(reason) else {
             return;
-        }
+        };
         let peer = self.about.peer;
         tracing::debug!(%peer, session = self.about.session.0, %reason, "session ends");
         for action in self.state.on_close(&reason) {
@@ -187,7 +188,7 @@ impl PeerSession {
                 self.farewell.tell(file, news);
             }
         }
-        self.tasks.end(reason.goodbye());
+        self.tasks.end(goodbye);
         ctx.stop();
     }
 }

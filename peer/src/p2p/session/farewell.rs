@@ -52,11 +52,12 @@ impl Farewell {
         }
     }
 
-    /// Why it ends; the first reason is the one that counts. True if this is it.
-    pub(super) fn set_reason(&mut self, reason: CloseReason) -> bool {
-        let first = self.reason.is_none();
-        self.reason.get_or_insert(reason);
-        first
+    /// Why it ends. The first reason is the one that counts, and comes back.
+    pub(super) fn set_reason(&mut self, reason: CloseReason) -> Option<CloseReason> {
+        match self.reason {
+            Some(_) => None,
+            None => Some(self.reason.insert(reason).clone()),
+        }
     }
 }
 

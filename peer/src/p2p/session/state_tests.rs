@@ -4,8 +4,9 @@ use super::{super::close::Violation, *};
 use p2p_shared::{
     bitfield::Bitfield, chunker::CHUNK_SIZE, id::MerkleRoot, merkle::MerkleProof, protocol::RejectReason,
 };
-use proptest::prelude::*;
-use std::collections::BTreeSet;
+
+#[path = "race_tests.rs"]
+mod races;
 
 const FILE: FileHash = FileHash([1; 32]);
 const CHUNKS: u32 = 20;
@@ -67,7 +68,11 @@ impl Side {
             match action {
                 Action::Send(message) => self.out.push_back(Wire::Message(message)),
                 Action::SendBitfield(file) => {
-                    let held = self.holds.get(&file).cloned().unwrap_or(Bitfield::new(CHUNKS));
+                    let held = self
+                        .holds
+                        .get(&file)
+                        .cloned()
+                        .unwrap_or_else(|| Bitfield::new(CHUNKS));
                     let (first_byte, bits) = (0, held.to_bytes());
                     self.out.push_back(Wire::Message(PeerMessage::Bitfield {
                         file,
@@ -477,118 +482,4 @@ fn two_files_share_the_window() {
         (pair.a.state.room(&FILE).free, pair.a.state.room(&other).free),
         (0, 2)
     );
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Attach(bool, u8),
-    Detach(bool, u8, bool),
-    Interest(bool, u8, bool),
-    Request(bool, u8, u32),
-    Cancel(bool, u8, u32),
-    Have(bool, u8, u32),
-    Stop(bool, u8),
-    Open(bool),
-    Serve(bool),
-    Deliver(bool),
-    Tick,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let (side, file, chunk) = (any::<bool>(), 0..2u8, 0..CHUNKS);
-    prop_oneof![
-        2 => (side, file.clone()).prop_map(|(s, f)| Step::Attach(s, f)),
-        1 => (side, file.clone(), any::<bool>()).prop_map(|(s, f, b)| Step::Detach(s, f, b)),
-        2 => (side, file.clone(), any::<bool>()).prop_map(|(s, f, b)| Step::Interest(s, f, b)),
-        4 => (side, file.clone(), chunk.clone()).prop_map(|(s, f, c)| Step::Request(s, f, c)),
-        2 => (side, file.clone(), chunk.clone()).prop_map(|(s, f, c)| Step::Cancel(s, f, c)),
-        1 => (side, file.clone(), chunk).prop_map(|(s, f, c)| Step::Have(s, f, c)),
-        1 => (side, file).prop_map(|(s, f)| Step::Stop(s, f)),
-        3 => side.prop_map(Step::Open),
-        4 => side.prop_map(Step::Serve),
-        9 => side.prop_map(Step::Deliver),
-        1 => Just(Step::Tick),
-    ]
-}
-
-fn apply(pair: &mut Pair, step: Step) {
-    let now = pair.now;
-    let name = |file: u8| FileHash([file + 1; 32]);
-    macro_rules! on {
-        ($a:expr, $side:ident => $do:expr) => {{
-            let $side = if $a { &mut pair.a } else { &mut pair.b };
-            $do
-        }};
-    }
-    match step {
-        Step::Attach(a, f) => {
-            on!(a, side => { let actions = side.state.attach(wanted(name(f))); side.carry_out(actions) })
-        }
-        Step::Detach(a, f, serving) => on!(a, side => {
-            let actions = side.state.detach(name(f), serving, DetachReason::Finished);
-            side.carry_out(actions);
-        }),
-        Step::Interest(a, f, on) => on!(a, side => {
-            let actions = side.state.set_interest(name(f), on);
-            side.carry_out(actions);
-        }),
-        Step::Request(a, f, c) => on!(a, side => {
-            let actions = side.state.request(name(f), vec![at(c)], now);
-            side.carry_out(actions);
-        }),
-        Step::Cancel(a, f, c) => {
-            on!(a, side => { let actions = side.state.cancel(name(f), at(c)); side.carry_out(actions) })
-        }
-        Step::Have(a, f, c) => on!(a, side => {
-            side.holds.entry(name(f)).or_insert(Bitfield::new(CHUNKS)).set(at(c));
-            let actions = side.state.have(name(f), at(c));
-            side.carry_out(actions);
-        }),
-        Step::Stop(a, f) => on!(a, side => {
-            side.holds.remove(&name(f));
-        }),
-        Step::Open(a) => on!(a, side => side.open()),
-        Step::Serve(a) => on!(a, side => side.serve()),
-        Step::Deliver(to_a) => {
-            let wire = if to_a {
-                pair.b.out.pop_front()
-            } else {
-                pair.a.out.pop_front()
-            };
-            if let Some(wire) = wire {
-                on!(to_a, side => side.hear(wire, now));
-            }
-        }
-        Step::Tick => {
-            pair.now += Duration::from_millis(700);
-            for a in [true, false] {
-                on!(a, side => { let actions = side.state.on_tick(pair.now); side.carry_out(actions) });
-            }
-        }
-    }
-}
-
-proptest! {
-    /// Whatever the owners on both sides do, and however it interleaves on the wire.
-    #[test]
-    fn two_correct_peers_never_accuse_each_other_and_every_request_is_answered(
-        steps in prop::collection::vec(step(), 0..400),
-    ) {
-        let mut pair = Pair::new();
-        for step in steps {
-            apply(&mut pair, step);
-            prop_assert!(pair.a.violation().is_none(), "A: {:?}", pair.a.closed);
-            prop_assert!(pair.b.violation().is_none(), "B: {:?}", pair.b.closed);
-        }
-        pair.settle();
-        prop_assert!(pair.a.violation().is_none() && pair.b.violation().is_none());
-        for side in [&pair.a, &pair.b] {
-            prop_assert_eq!(side.state.requests.outstanding(), 0);
-            let attached: BTreeSet<_> = side.state.fetched().collect();
-            for file in attached {
-                // Whoever still fetches has heard what the other one holds.
-                prop_assert!(side.attached(file).is_some());
-            }
-        }
-    }
 }

@@ -1,0 +1,555 @@
+//! The actor of one download: carries out what [`Download`] decides, and runs its errands.
+//!
+//! Owns the sessions that it fetches over, the job on disk and what is told about it. A crash loses what is under way and
+//! nothing else: the job is opened again, the table of connections offers the sessions again, and they tell what they
+//! hold. [`Kept`] is what outlives a crash.
+
+use super::{
+    DownloadParts, DownloadSpec,
+    hashes::{Ask, HashQuest},
+    messages::{HashesFound, JobFinished, JobOpened, OpenJob, PeersFound},
+    progress::{Progress, Report},
+    state::{Action, Download},
+    status::{DownloadStatus, Pause, Stage},
+    storing::{ChunkStored, Storing},
+};
+use crate::{
+    client::{HandOut, QueryError},
+    connection::{SwarmEvent, state::Reach},
+    error::Failure,
+    event::{self, BytesByPath, Done, Event, Phase},
+    p2p::{
+        session::{SessionHandle, attachment::Wanted, close::CloseReason, news::ChunkEvent},
+        shelf::Shared,
+    },
+    storage::{Job, JobSpec},
+};
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, WrapFuture as _,
+};
+use fail::fail_point;
+use p2p_shared::{
+    bitfield::Bitfield,
+    id::{ChunkHash, FileHash, PublicKey},
+    protocol::DetachReason,
+    supervision::CallError,
+};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// How often a download looks at the clock and reports.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a download waits for room on a full disk before it tries again.
+const ROOM_AGAIN: Duration = Duration::from_secs(5);
+/// How soon the swarm is asked for peers again while none is connected: whoever restarted is back there in seconds.
+const LONELY: Duration = Duration::from_secs(3);
+
+/// What outlives a crash of the actor.
+pub(super) struct Kept {
+    pub status: watch::Sender<DownloadStatus>,
+    /// Once they are known.
+    pub hashes: OnceLock<Arc<[ChunkHash]>>,
+    began: Instant,
+    /// Bytes fetched and stored in this run.
+    pub fetched: AtomicU64,
+}
+
+impl Kept {
+    pub(super) fn new(spec: &DownloadSpec) -> Self {
+        let report = Report {
+            bytes: 0,
+            total: spec.manifest.size,
+            rate: 0,
+            eta: None,
+        };
+        let status = DownloadStatus {
+            file: spec.manifest.hash,
+            stage: Stage::Connecting,
+            report,
+            peers: 0,
+            reach: Reach::default(),
+            trouble: None,
+        };
+        let hashes = spec.hashes.clone().map_or_else(OnceLock::new, OnceLock::from);
+        Self {
+            status: watch::Sender::new(status),
+            hashes,
+            began: now(),
+            fetched: AtomicU64::new(0),
+        }
+    }
+
+    /// The actor crashes again and again.
+    pub(super) fn give_up(&self, reason: &str) {
+        self.set_stage(Stage::Failed(Failure::internal(format!(
+            "the download crashed again and again ({reason}); the same command goes on where it was"
+        ))));
+    }
+
+    /// Goes over to another stage, unless it is over. True if that is news.
+    fn set_stage(&self, stage: Stage) -> bool {
+        self.status.send_if_modified(|status| {
+            let news = !status.stage.is_over() && status.stage != stage;
+            if news {
+                status.stage = stage;
+            }
+            news
+        })
+    }
+}
+
+/// The actor.
+pub(super) struct DownloadCoordinator {
+    pub parts: DownloadParts,
+    pub spec: DownloadSpec,
+    pub kept: Arc<Kept>,
+    pub itself: Addr<Self>,
+    pub state: Download,
+    pub progress: Progress,
+    /// While the list of hashes is not complete.
+    pub quest: Option<HashQuest>,
+    /// Once it is open.
+    pub job: Option<Opened>,
+    pub sessions: HashMap<PublicKey, SessionHandle>,
+    pub pause: Option<Pause>,
+    /// When a pause for want of room ends.
+    try_again: Option<Instant>,
+    next_poll: Option<Instant>,
+    pub finishing: bool,
+}
+
+/// The job on disk.
+pub(super) struct Opened {
+    pub job: Arc<Job>,
+    /// The same, as others may read it.
+    pub shared: Option<Arc<dyn Shared>>,
+    pub storing: Storing,
+}
+
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Actor for DownloadCoordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let phase = Phase::Connecting;
+        self.spec.sink.phase(phase);
+        self.want();
+        let connections = self.parts.connections.clone();
+        connections.follow(ctx, |download: &mut Self, _, _| {
+            fail_point!("DownloadCoordinator::TableRebuilt");
+            download.want();
+        });
+        self.find_hashes();
+        ctx.run_interval(TICK, |download, ctx| {
+            fail_point!("DownloadCoordinator::Tick");
+            download.tick(ctx);
+        });
+        self.tick(ctx);
+    }
+}
+
+impl DownloadCoordinator {
+    pub(super) fn new(
+        parts: DownloadParts,
+        spec: DownloadSpec,
+        kept: Arc<Kept>,
+        ctx: &Context<Self>,
+    ) -> Self {
+        let layout = spec.manifest.layout();
+        let seed = RandomState::new().hash_one(spec.manifest.hash);
+        let nothing = Bitfield::new(layout.chunks());
+        let mut state = Download::new(nothing, Bitfield::full(layout.chunks()), seed);
+        // Until the job is open, nothing that comes could be stored.
+        state.pause();
+        Self {
+            progress: Progress::new(0, layout.size(), now()),
+            itself: ctx.address(),
+            parts,
+            spec,
+            kept,
+            state,
+            quest: None,
+            job: None,
+            sessions: HashMap::new(),
+            pause: None,
+            try_again: None,
+            next_poll: None,
+            finishing: false,
+        }
+    }
+
+    pub(super) fn file(&self) -> FileHash {
+        self.spec.manifest.hash
+    }
+
+    /// Tells the table of connections what we want, until it has heard.
+    fn want(&self) {
+        let (connections, file) = (self.parts.connections.clone(), self.file());
+        let (hints, owner) = (
+            self.spec.seeders.clone(),
+            self.itself.clone().recipient::<SwarmEvent>(),
+        );
+        tokio::spawn(async move {
+            // Down: it is being rebuilt, and says so when it is there again.
+            while let Err(CallError::Busy | CallError::Timeout) =
+                connections.want(file, hints.clone(), owner.clone()).await
+            {
+                tokio::time::sleep(TICK).await;
+            }
+        });
+    }
+
+    fn find_hashes(&mut self) {
+        if let Some(hashes) = self.kept.hashes.get().cloned() {
+            return self.open_job(hashes);
+        }
+        let mut quest = HashQuest::new(self.spec.manifest.layout());
+        if let Some(hashes) = quest.take() {
+            return self.have_hashes(hashes);
+        }
+        self.quest = Some(quest);
+        let asked = self.spec.swarm.chunk_hashes(Arc::clone(&self.spec.manifest));
+        let itself = self.itself.clone();
+        tokio::spawn(async move {
+            // One answer to one question.
+            itself.do_send(HashesFound(asked.await));
+        });
+    }
+
+    pub(super) fn have_hashes(&mut self, hashes: Vec<ChunkHash>) {
+        self.quest = None;
+        let hashes = self.kept.hashes.get_or_init(|| hashes.into());
+        self.open_job(Arc::clone(hashes));
+    }
+
+    pub(super) fn ask_hashes(&self, ask: Option<Ask>) {
+        if let Some(Ask { peer, first, count }) = ask
+            && let Some(session) = self.sessions.get(&peer)
+        {
+            session.get_hashes(self.file(), first, count);
+        }
+    }
+
+    pub(super) fn open_again(&mut self) {
+        if let Some(hashes) = self.kept.hashes.get().cloned() {
+            self.open_job(hashes);
+        }
+    }
+
+    fn open_job(&self, hashes: Arc<[ChunkHash]>) {
+        let spec = JobSpec {
+            manifest: (*self.spec.manifest).clone(),
+            hashes,
+            output: self.spec.output.clone(),
+        };
+        let (store, itself, file) = (self.parts.store.clone(), self.itself.clone(), self.file());
+        tokio::spawn(async move {
+            let opened = match store.open_job(spec).await {
+                Ok(job) => {
+                    // What is stored of it can be served from now on; if not, it is fetched all the same.
+                    let served = store.open(file).await.ok().flatten();
+                    let shared = served.map(|served| served as Arc<dyn Shared>);
+                    Ok(OpenJob { job, shared })
+                }
+                Err(error) => Err(error),
+            };
+            itself.do_send(JobOpened(opened));
+        });
+    }
+
+    pub(super) fn begin(&mut self, OpenJob { job, shared }: OpenJob) {
+        let layout = self.spec.manifest.layout();
+        let held = job.held();
+        self.progress = Progress::new(job.held_bytes(), layout.size(), now());
+        self.state.prefer(job.wanted_first());
+        let storing = Storing::new(Arc::clone(&job), self.itself.clone().recipient::<ChunkStored>());
+        self.spec.swarm.announce(&self.spec.manifest, job.hashes(), false);
+        if let Some(shared) = &shared {
+            for session in self.sessions.values() {
+                session.serve(self.file(), Arc::clone(shared));
+            }
+        }
+        self.job = Some(Opened { job, shared, storing });
+        let mut actions = self.state.restart(held, Bitfield::full(layout.chunks()));
+        actions.extend(self.state.resume());
+        self.carry_out(actions);
+        self.finish_if_complete();
+    }
+
+    pub(super) fn join(&mut self, session: &SessionHandle) {
+        let peer = session.about().peer;
+        let before = self.sessions.insert(peer, session.clone());
+        if before.is_some_and(|before| before.about().session != session.about().session) {
+            let actions = self.state.on_detached(&peer);
+            self.carry_out(actions);
+        }
+        let manifest = &self.spec.manifest;
+        let wanted = Wanted {
+            file: manifest.hash,
+            layout: manifest.layout(),
+            root: manifest.merkle_root,
+        };
+        let shared = self.job.as_ref().and_then(|job| job.shared.clone());
+        session.attach(wanted, shared, self.itself.clone().recipient::<ChunkEvent>());
+    }
+
+    pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
+        let file = self.file();
+        for action in actions {
+            match action {
+                Action::Request { peer, chunks } => match self.sessions.get(&peer) {
+                    Some(session) => {
+                        session.request(file, chunks);
+                        self.enter(Stage::Downloading);
+                    }
+                    None => self.part(&peer),
+                },
+                Action::Cancel { peer, chunk } => self.with(&peer, |session| session.cancel(file, chunk)),
+                Action::Interest { peer, interested } => {
+                    self.with(&peer, |session| session.set_interest(file, interested));
+                }
+                Action::Have(chunk) => self
+                    .sessions
+                    .values()
+                    .for_each(|session| session.have(file, chunk)),
+                Action::Ban(peer) => self.ban(peer),
+                Action::Drop(peer) => {
+                    self.with(&peer, |session| session.close(CloseReason::Silent));
+                    self.part(&peer);
+                }
+            }
+        }
+    }
+
+    fn with(&self, peer: &PublicKey, tell: impl FnOnce(&SessionHandle)) {
+        if let Some(session) = self.sessions.get(peer) {
+            tell(session);
+        }
+    }
+
+    pub(super) fn part(&mut self, peer: &PublicKey) {
+        self.sessions.remove(peer);
+        let actions = self.state.on_detached(peer);
+        self.carry_out(actions);
+        let ask = self
+            .quest
+            .as_mut()
+            .and_then(|quest| quest.on_peer_gone(peer, now()));
+        self.ask_hashes(ask);
+    }
+
+    fn ban(&mut self, peer: PublicKey) {
+        let message =
+            format!("peer {peer} sent chunks that are not what their hashes say; it is not asked again");
+        self.trouble("peer-banned", message);
+        let connections = self.parts.connections.clone();
+        tokio::spawn(async move {
+            // No answer: should it come back, this download remembers.
+            connections.ban(peer).await.ok();
+        });
+        self.part(&peer);
+    }
+
+    pub(super) fn trouble(&self, code: &'static str, message: String) {
+        let file = self.file();
+        tracing::warn!(%file, code, message);
+        let news = self.kept.status.borrow().trouble.as_ref() != Some(&message);
+        if news {
+            self.spec.sink.warning(code, message.clone());
+            self.kept
+                .status
+                .send_modify(|status| status.trouble = Some(message));
+        }
+    }
+
+    /// Goes over to another stage and says so.
+    pub(super) fn enter(&self, stage: Stage) {
+        let phase = match &stage {
+            Stage::Connecting => Some(Phase::Connecting),
+            Stage::Downloading => Some(Phase::Downloading),
+            Stage::Verifying => Some(Phase::Verifying),
+            Stage::Paused(_) | Stage::Done(_) | Stage::Failed(_) => None,
+        };
+        if self.kept.set_stage(stage)
+            && let Some(phase) = phase
+        {
+            self.spec.sink.phase(phase);
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = now();
+        if self.try_again.is_some_and(|at| at <= now) {
+            self.resume();
+        }
+        let own_pause = self.parts.receiving.available() == 0;
+        let actions = self.state.on_tick(own_pause, now);
+        self.carry_out(actions);
+        let ask = self.quest.as_mut().and_then(|quest| quest.on_tick(now));
+        self.ask_hashes(ask);
+        if self.next_poll.is_none_or(|at| at <= now) {
+            self.poll_peers();
+        }
+        self.look_around(ctx);
+        if self.state.peers() == 0 && !self.finishing && self.pause.is_none() {
+            self.enter(Stage::Connecting);
+        }
+        self.report(now);
+    }
+
+    fn report(&mut self, now: Instant) {
+        let Some(report) = self.progress.on_tick(now) else {
+            return;
+        };
+        let peers = self.state.peers();
+        self.spec.sink.progress(event::Progress {
+            bytes: report.bytes,
+            total: report.total,
+            rate: report.rate,
+            eta: report.eta.map(|eta| eta.as_secs()),
+            peers: self.state.busy_peers() as u32,
+        });
+        self.kept.status.send_modify(|status| {
+            status.report = report;
+            status.peers = peers;
+        });
+    }
+
+    /// How the peers that are known stand, for the status.
+    fn look_around(&self, ctx: &mut Context<Self>) {
+        let (connections, file) = (self.parts.connections.clone(), self.file());
+        let asked = async move { connections.reach(file).await }.into_actor(self);
+        ctx.spawn(asked.map(|reach, download, _| {
+            // No answer: as it was.
+            let Ok(reach) = reach else { return };
+            download
+                .kept
+                .status
+                .send_if_modified(|status| std::mem::replace(&mut status.reach, reach) != reach);
+        }));
+    }
+
+    fn poll_peers(&mut self) {
+        // Until the answer comes.
+        self.next_poll = Some(now() + ROOM_AGAIN * 12);
+        let (asked, itself) = (self.spec.swarm.peers(self.file()), self.itself.clone());
+        tokio::spawn(async move {
+            itself.do_send(PeersFound(asked.await));
+        });
+    }
+
+    pub(super) fn on_peers(&mut self, found: Result<HandOut, QueryError>) {
+        let lonely = self.state.peers() == 0;
+        let interval = match found {
+            Ok(HandOut { peers, interval }) => {
+                let (connections, file) = (self.parts.connections.clone(), self.file());
+                tokio::spawn(async move {
+                    // No answer: the next hand-out comes soon.
+                    connections.hint(file, peers).await.ok();
+                });
+                interval
+            }
+            Err(error) => {
+                self.trouble("tracker-unreachable", error.to_string());
+                LONELY
+            }
+        };
+        let wait = if lonely {
+            interval.min(LONELY)
+        } else {
+            interval.max(LONELY)
+        };
+        self.next_poll = Some(now() + wait);
+    }
+
+    /// Stands still. For want of room: until there is some.
+    pub(super) fn hold(&mut self, why: Pause) {
+        self.try_again = matches!(why, Pause::NoSpace(_)).then(|| now() + ROOM_AGAIN);
+        self.pause = Some(why.clone());
+        let actions = self.state.pause();
+        self.carry_out(actions);
+        self.enter(Stage::Paused(why));
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.try_again = None;
+        self.pause = None;
+        if self.job.is_none() {
+            return;
+        }
+        self.enter(Stage::Connecting);
+        let actions = self.state.resume();
+        self.carry_out(actions);
+        self.finish_if_complete();
+    }
+
+    pub(super) fn finish_if_complete(&mut self) {
+        let ready = self.state.is_complete() && !self.finishing && self.pause.is_none();
+        let Some(opened) = self.job.as_ref().filter(|_| ready) else {
+            return;
+        };
+        let (store, job, itself) = (
+            self.parts.store.clone(),
+            Arc::clone(&opened.job),
+            self.itself.clone(),
+        );
+        self.finishing = true;
+        self.enter(Stage::Verifying);
+        tokio::spawn(async move {
+            itself.do_send(JobFinished(store.finish(job).await));
+        });
+    }
+
+    /// It stands under its name.
+    pub(super) fn done(&mut self, path: std::path::PathBuf, ctx: &mut Context<Self>) {
+        let fetched = self.kept.fetched.load(Ordering::Relaxed);
+        let done = Done {
+            hash: self.file(),
+            path,
+            bytes: self.spec.manifest.size,
+            seconds: now().saturating_duration_since(self.kept.began),
+            bytes_by_path: BytesByPath {
+                direct: fetched,
+                ..BytesByPath::default()
+            },
+        };
+        if let Some(hashes) = self.kept.hashes.get() {
+            self.spec.swarm.announce(&self.spec.manifest, hashes, true);
+        }
+        self.kept.status.send_modify(|status| status.trouble = None);
+        self.spec.sink.send(Event::Done(done.clone()));
+        self.enter(Stage::Done(done));
+        self.end(true, DetachReason::Finished, ctx);
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure, ctx: &mut Context<Self>) {
+        tracing::warn!(file = %self.file(), %failure, "a download cannot go on");
+        self.enter(Stage::Failed(failure));
+        self.end(true, DetachReason::Stopped, ctx);
+    }
+
+    /// The one end: nobody is asked for anything any more. What is here is still served, if `serving`.
+    pub(super) fn end(&mut self, serving: bool, reason: DetachReason, ctx: &mut Context<Self>) {
+        let file = self.file();
+        for (_, session) in self.sessions.drain() {
+            session.detach(file, serving, reason);
+        }
+        let connections = self.parts.connections.clone();
+        tokio::spawn(async move {
+            // No answer: a table that crashed wants nothing.
+            connections.unwant(file).await.ok();
+        });
+        ctx.stop();
+    }
+}
