@@ -20,7 +20,7 @@ fn without_any_word_it_serves_this_machine() {
     assert!(!config.is_public());
     assert_eq!(
         (logging.format, logging.filter.as_str()),
-        (LogFormat::Text, "info")
+        (LogFormat::Text, DEFAULT_LOG)
     );
 }
 

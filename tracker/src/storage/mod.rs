@@ -7,6 +7,8 @@
 //! A store decides what only it can decide without a race (is this hash known already, under which metadata?) and
 //! nothing else. It knows no lease, no swarm and no HTTP.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod row;
 pub(crate) mod sqlite;
 pub(crate) mod writer;

@@ -198,3 +198,6 @@ impl Store for Sqlite {
         self.read(read::keys)
     }
 }
+
+#[cfg(test)]
+mod tests;

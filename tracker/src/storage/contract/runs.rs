@@ -1,0 +1,202 @@
+//! Records that come in several runs of digests.
+
+use super::{ANNA, BERT, append, by, large, write};
+use crate::storage::{DIGESTS_A_ROW, Search, Store, Write, Written};
+
+pub(crate) async fn a_large_record_comes_in_runs_and_is_seen_when_finished(store: &dyn Store) {
+    let record = large(5000);
+    let hash = record.0.hash;
+    assert_eq!(
+        append(store, &record, 0..3000, by(ANNA, 5)).await,
+        Written::Wanted(3000)
+    );
+    assert_eq!(
+        append(store, &record, 3000..5000, by(ANNA, 6)).await,
+        Written::Wanted(5000)
+    );
+    assert_eq!(store.file(hash).await.unwrap(), None);
+    assert!(
+        store
+            .files(Search {
+                limit: 10,
+                ..Search::default()
+            })
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    let unfinished = store.unfinished_digests(hash, ANNA, 0..5000).await.unwrap();
+    assert_eq!(unfinished.as_deref(), Some(record.1.as_slice()));
+
+    let finish = Write::FinishFile {
+        hash,
+        by: by(ANNA, 7),
+    };
+    assert_eq!(write(store, finish.clone()).await, Written::Added);
+    assert_eq!(store.file(hash).await.unwrap().unwrap().announced_at, 7);
+    assert_eq!(
+        store.digests(hash, 0..5000).await.unwrap(),
+        Some(record.1.clone())
+    );
+    assert_eq!(write(store, finish).await, Written::Missing);
+    assert_eq!(append(store, &record, 0..10, by(BERT, 8)).await, Written::Known);
+}
+
+pub(crate) async fn runs_out_of_order_are_answered_with_the_one_wanted(store: &dyn Store) {
+    let record = large(5000);
+    assert_eq!(
+        append(store, &record, 1000..2000, by(ANNA, 5)).await,
+        Written::Wanted(0)
+    );
+    assert_eq!(
+        append(store, &record, 0..1000, by(ANNA, 5)).await,
+        Written::Wanted(1000)
+    );
+    // The same run again, as after a lost answer.
+    assert_eq!(
+        append(store, &record, 0..1000, by(ANNA, 5)).await,
+        Written::Wanted(1000)
+    );
+    assert_eq!(
+        append(store, &record, 3000..4000, by(ANNA, 5)).await,
+        Written::Wanted(1000)
+    );
+    let digests = store
+        .unfinished_digests(record.0.hash, ANNA, 0..5000)
+        .await
+        .unwrap();
+    assert_eq!(digests.as_deref(), Some(&record.1[..1000]));
+}
+
+pub(crate) async fn one_peer_cannot_spoil_what_another_is_sending(store: &dyn Store) {
+    let record = large(2000);
+    let hash = record.0.hash;
+    let mut lies = record.clone();
+    lies.1.iter_mut().for_each(|digest| digest.0[31] ^= 1);
+    append(store, &record, 0..1000, by(ANNA, 5)).await;
+    assert_eq!(
+        append(store, &lies, 1000..2000, by(BERT, 6)).await,
+        Written::Wanted(0)
+    );
+    assert_eq!(
+        append(store, &lies, 0..2000, by(BERT, 6)).await,
+        Written::Wanted(2000)
+    );
+    append(store, &record, 1000..2000, by(ANNA, 7)).await;
+    assert_eq!(
+        write(
+            store,
+            Write::FinishFile {
+                hash,
+                by: by(ANNA, 8)
+            }
+        )
+        .await,
+        Written::Added
+    );
+    assert_eq!(store.digests(hash, 0..2000).await.unwrap(), Some(record.1));
+    // The other one comes too late, and what it sent is gone.
+    assert_eq!(
+        write(
+            store,
+            Write::FinishFile {
+                hash,
+                by: by(BERT, 9)
+            }
+        )
+        .await,
+        Written::Known
+    );
+    assert_eq!(store.unfinished_digests(hash, BERT, 0..2000).await.unwrap(), None);
+}
+
+pub(crate) async fn a_run_under_other_metadata_begins_anew(store: &dyn Store) {
+    let record = large(2000);
+    append(store, &record, 0..1000, by(ANNA, 5)).await;
+    let mut other = record.clone();
+    other.0.merkle_root.0[0] ^= 1;
+    assert_eq!(
+        append(store, &other, 1000..2000, by(ANNA, 6)).await,
+        Written::Wanted(0)
+    );
+    assert_eq!(
+        append(store, &other, 0..500, by(ANNA, 6)).await,
+        Written::Wanted(500)
+    );
+}
+
+pub(crate) async fn an_unfinished_record_can_be_dropped_or_grows_too_old(store: &dyn Store) {
+    let record = large(2000);
+    let hash = record.0.hash;
+    append(store, &record, 0..1000, by(ANNA, 5)).await;
+    let drop = Write::DropUnfinished { hash, peer: ANNA };
+    assert_eq!(write(store, drop.clone()).await, Written::Done);
+    assert_eq!(write(store, drop).await, Written::Missing);
+    assert_eq!(
+        append(store, &record, 1000..2000, by(ANNA, 5)).await,
+        Written::Wanted(0)
+    );
+
+    append(store, &record, 0..1000, by(BERT, 10)).await;
+    write(store, Write::DropUnfinishedBefore(10)).await;
+    assert_eq!(store.unfinished_digests(hash, ANNA, 0..1).await.unwrap(), None);
+    assert!(
+        store
+            .unfinished_digests(hash, BERT, 0..1)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    // Going on with it counts as a sign of life.
+    append(store, &record, 1000..1500, by(BERT, 20)).await;
+    write(store, Write::DropUnfinishedBefore(11)).await;
+    assert!(
+        store
+            .unfinished_digests(hash, BERT, 0..1)
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+pub(crate) async fn digests_are_read_by_range_whatever_rows_they_lie_in(store: &dyn Store) {
+    let record = large(3 * DIGESTS_A_ROW + 100);
+    let (hash, digests) = (record.0.hash, &record.1);
+    // Runs of odd lengths make rows that begin anywhere.
+    let mut start = 0;
+    for length in [1, 1023, 1025, 700, 423] {
+        append(store, &record, start..start + length, by(ANNA, 5)).await;
+        start += length;
+    }
+    assert_eq!(start, digests.len());
+    write(
+        store,
+        Write::FinishFile {
+            hash,
+            by: by(ANNA, 6),
+        },
+    )
+    .await;
+    for (from, to) in [
+        (0, 1),
+        (0, 3172),
+        (1, 2),
+        (1023, 1025),
+        (1024, 2049),
+        (2748, 2750),
+        (3171, 3172),
+        (5, 5),
+    ] {
+        let read = store.digests(hash, from..to).await.unwrap().unwrap();
+        assert_eq!(read, digests[from as usize..to as usize], "{from}..{to}");
+    }
+    assert_eq!(
+        store.digests(hash, 3170..9999).await.unwrap().unwrap(),
+        digests[3170..]
+    );
+    assert_eq!(
+        store.digests(hash, 9999..u32::MAX).await.unwrap(),
+        Some(Vec::new())
+    );
+}
