@@ -392,3 +392,7 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
