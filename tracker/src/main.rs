@@ -23,6 +23,7 @@ struct Failure {
 }
 
 impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     fn configuration(error: impl ToString) -> Self {
         Self {
             code: EXIT_CONFIGURATION,

@@ -160,6 +160,7 @@ impl TrackerRoot {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn system(error: impl ToString) -> StartError {
     StartError::System(error.to_string())
 }

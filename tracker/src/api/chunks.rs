@@ -126,7 +126,7 @@ fn as_bytes(api: &Api, file: &Manifest, headers: &HeaderMap) -> Result<HttpRespo
         .insert_header((header::ACCEPT_RANGES, "bytes"))
         .insert_header((header::ETAG, tag));
     let size = part.end - part.start;
-    Ok(response.body(SizedStream::new(size, read(api.clone(), file.hash, part))))
+    Ok(response.body(SizedStream::new(size, read(api, file.hash, part))))
 }
 
 fn partial(content_range: String) -> HttpResponseBuilder {
@@ -136,7 +136,7 @@ fn partial(content_range: String) -> HttpResponseBuilder {
 }
 
 /// The bytes of a range of the digests, read as they are taken.
-fn read(api: Api, hash: FileHash, part: Range<u64>) -> impl Stream<Item = Result<Bytes, ApiError>> {
+fn read(api: &Api, hash: FileHash, part: Range<u64>) -> impl Stream<Item = Result<Bytes, ApiError>> + use<> {
     let store = Arc::clone(&api.store);
     stream::try_unfold(part, move |part| {
         let store = Arc::clone(&store);

@@ -56,3 +56,57 @@ pub(crate) async fn drain<B: MessageBody>(
         .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     Ok(request.into_response(response).map_into_right_body())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::{
+        App, HttpServer,
+        middleware::from_fn,
+        test::{TestRequest, init_service, try_call_service},
+    };
+    use p2p_shared::tracker_api::Problem;
+    use std::future::pending;
+
+    #[actix_rt::test]
+    async fn a_crash_in_a_handler_is_a_500_and_the_next_request_is_served() {
+        let server = HttpServer::new(|| {
+            App::new()
+                .wrap(from_fn(contain))
+                .wrap(from_fn(crate::api::logging::log))
+                .route(
+                    "/crash",
+                    web::get().to(async || -> &'static str { panic!("a handler crashed") }),
+                )
+                .route("/works", web::get().to(async || "works"))
+        });
+        let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", server.addrs()[0]);
+        let server = server.run();
+        let handle = server.handle();
+        let served = actix_rt::spawn(server);
+
+        let response = reqwest::get(format!("{url}/crash")).await.unwrap();
+        assert!(response.headers().contains_key("x-request-id"));
+        let problem: Problem = response.json().await.unwrap();
+        assert_eq!((problem.status, problem.slug()), (500, Some("internal")));
+        assert!(
+            !problem.detail.contains("crashed"),
+            "the panic is for the log: {}",
+            problem.detail
+        );
+        let response = reqwest::get(format!("{url}/works")).await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "works");
+        handle.stop(false).await;
+        served.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_never_gets_complete_ends_with_408() {
+        let stuck = web::get().to(pending::<&'static str>);
+        let app = init_service(App::new().wrap(from_fn(contain)).route("/", stuck)).await;
+        let answer = try_call_service(&app, TestRequest::get().uri("/").to_request()).await;
+        let error = answer.expect_err("it cannot be answered");
+        assert_eq!(error.as_response_error().status_code(), 408);
+    }
+}

@@ -170,7 +170,7 @@ pub(super) async fn list(
     let records = page.items.into_iter().zip(live);
     Ok(web::Json(PeersPage {
         peers: records
-            .map(|((peer, files), live)| viewer.record(peer, files, live))
+            .map(|((peer, files), live)| viewer.record(&peer, files, live))
             .collect(),
         next: page.next.map(|id| id.to_string()),
     }))
@@ -185,7 +185,7 @@ pub(super) async fn one(
     let found = api.store.peer(id).await?;
     let (peer, files) = found.ok_or_else(|| ApiError::peer_unknown(&id))?;
     let live = api.registry.live(vec![id]).await?.into_iter().next().flatten();
-    Ok(web::Json(viewer.record(peer, files, live)))
+    Ok(web::Json(viewer.record(&peer, files, live)))
 }
 
 /// Who looks at peers: an operator sees every address, anybody else those that a peer in their place would.
@@ -203,7 +203,7 @@ impl Viewer {
     }
 
     /// A peer as the store has it, and as it is now if it is online.
-    fn record(&self, peer: StoredPeer, files: u32, live: Option<Live>) -> PeerRecord {
+    fn record(&self, peer: &StoredPeer, files: u32, live: Option<Live>) -> PeerRecord {
         let status = if live.is_some() {
             PeerStatus::Online
         } else {

@@ -125,7 +125,7 @@ macro_rules! handle {
 }
 
 handle!(KeepChallenge, |actor, KeepChallenge { key, challenger }, now| {
-    actor.challenges.keep(key, challenger, now)
+    actor.challenges.keep(key, challenger, now);
 });
 handle!(TakeChallenge, |actor, TakeChallenge { nonce, key }, now| {
     actor
@@ -154,10 +154,10 @@ handle!(SetRole, |actor, SetRole { session, hash, role }, now| {
     actor.registry.on_announced(session, &hash, role, now)
 });
 handle!(AddFile, |actor, AddFile { hash, size }, _now| {
-    actor.registry.on_file_added(hash, size)
+    actor.registry.on_file_added(hash, size);
 });
 handle!(RemoveFile, |actor, RemoveFile(hash), _now| {
-    actor.registry.on_file_removed(&hash)
+    actor.registry.on_file_removed(&hash);
 });
 handle!(ChoosePeers, |actor,
                       ChoosePeers {

@@ -177,3 +177,7 @@ impl StoreWriterHandle {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -59,7 +59,7 @@ async fn a_body_that_cannot_be_read_is_refused_with_the_place() {
         ("", "EOF"),
         ("{\n  \"public_key\": oops}", "line 2"),
         ("{}", "public_key"),
-        ("[]", "public_key"),
+        ("[]", "with 1 element"),
         ("{\"public_key\": \"00\"}", "64 hexadecimal digits"),
         ("{\"public_key\": 5}", "integer `5`"),
         ("\u{0}", "line 1"),

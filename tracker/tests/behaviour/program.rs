@@ -1,9 +1,9 @@
 //! The program: flags, exit codes, signals, and what a `kill -9` leaves behind.
 
-use crate::support::{TestFile, TestPeer, ok};
+use crate::support::{TestFile, TestPeer, answer, ok};
 use p2p_shared::{
-    crypto::identity::{Challenge, Identity},
-    tracker_api::{ChallengeRequest, ChallengeResponse, FileRecord, RegisterRequest, RegisterResponse},
+    crypto::identity::Identity,
+    tracker_api::{ChallengeRequest, ChallengeResponse, FileRecord, RegisterResponse},
 };
 use reqwest::Client;
 use std::{
@@ -256,16 +256,7 @@ async fn register(client: &Client, url: &str) -> TestPeer {
         public_key: identity.public_key(),
     };
     let challenge: ChallengeResponse = ok(client.post(format!("{url}/api/peers/challenge")).json(&ask)).await;
-    let ChallengeResponse { nonce, ephemeral_key } = challenge;
-    let request = RegisterRequest {
-        public_key: identity.public_key(),
-        nonce,
-        proof: identity.prove(&Challenge { nonce, ephemeral_key }).unwrap().0,
-        addresses: Vec::new(),
-        port: 6881,
-        bandwidth: None,
-        agent: "test/1".to_owned(),
-    };
+    let request = answer(&identity, &challenge);
     let registered: RegisterResponse =
         ok(client.post(format!("{url}/api/peers/register")).json(&request)).await;
     TestPeer { identity, registered }

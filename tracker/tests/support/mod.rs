@@ -95,17 +95,8 @@ impl TestTracker {
         let ask = ChallengeRequest {
             public_key: identity.public_key(),
         };
-        let ChallengeResponse { nonce, ephemeral_key } = ok(self.post("/api/peers/challenge", &ask)).await;
-        let proof = identity.prove(&Challenge { nonce, ephemeral_key }).unwrap();
-        RegisterRequest {
-            public_key: identity.public_key(),
-            nonce,
-            proof: proof.0,
-            addresses: Vec::new(),
-            port: 6881,
-            bandwidth: None,
-            agent: "test/1".to_owned(),
-        }
+        let challenge = ok(self.post("/api/peers/challenge", &ask)).await;
+        answer(identity, &challenge)
     }
 
     /// What the tracker says about a peer.
@@ -126,6 +117,21 @@ impl TestTracker {
     pub(crate) fn announcing(&self, peer: &TestPeer, announcement: &AnnounceRequest) -> RequestBuilder {
         self.post("/api/files/announce", announcement)
             .bearer_auth(&peer.registered.token)
+    }
+}
+
+/// A registration that answers a challenge.
+pub(crate) fn answer(identity: &Identity, challenge: &ChallengeResponse) -> RegisterRequest {
+    let &ChallengeResponse { nonce, ephemeral_key } = challenge;
+    let proof = identity.prove(&Challenge { nonce, ephemeral_key }).unwrap();
+    RegisterRequest {
+        public_key: identity.public_key(),
+        nonce,
+        proof: proof.0,
+        addresses: Vec::new(),
+        port: 6881,
+        bandwidth: None,
+        agent: "test/1".to_owned(),
     }
 }
 

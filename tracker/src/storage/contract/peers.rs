@@ -159,7 +159,7 @@ pub(crate) async fn keys_read_back_and_are_not_added_twice(store: &dyn Store) {
         expires_at: Some(9),
     };
     write(store, Write::AddKey(key.clone())).await;
-    assert_eq!(store.keys().await.unwrap(), [key.clone()]);
+    assert_eq!(store.keys().await.unwrap(), vec![key.clone()]);
     // A group stands or falls together.
     let group = vec![Write::PutPeer(peer(ANNA, 5)), Write::AddKey(key)];
     assert!(store.commit(group).await.is_err());
