@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
     storage::{
-        Announcer, Page, Search, Snapshot, StoreFuture, StoredFile, StoredKey, StoredPeer, sqlite::Sqlite,
+        Announcer, Page, Search, Snapshot, StoreFuture, StoredFile, StoredKey, StoredPeer, Unfinished,
+        sqlite::Sqlite,
     },
     testing::{content, file_of},
 };
@@ -47,6 +48,10 @@ impl Store for Watched {
 
     fn digests(&self, hash: FileHash, chunks: Range<u32>) -> StoreFuture<'_, Option<Vec<ChunkHash>>> {
         self.sqlite.digests(hash, chunks)
+    }
+
+    fn unfinished(&self, hash: FileHash, peer: PublicKey) -> StoreFuture<'_, Option<Unfinished>> {
+        self.sqlite.unfinished(hash, peer)
     }
 
     fn unfinished_digests(

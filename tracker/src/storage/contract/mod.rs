@@ -44,6 +44,7 @@ macro_rules! store_contract {
                 a_run_under_other_metadata_begins_anew
                 an_unfinished_record_can_be_dropped_or_grows_too_old
                 digests_are_read_by_range_whatever_rows_they_lie_in
+                a_record_begun_anew_is_not_the_one_that_was_checked
             }
             peers {
                 a_peer_reads_back_and_a_new_registration_replaces_it

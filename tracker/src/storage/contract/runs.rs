@@ -1,7 +1,17 @@
 //! Records that come in several runs of digests.
 
 use super::{ANNA, BERT, append, by, large, write};
-use crate::storage::{DIGESTS_A_ROW, Search, Store, Write, Written};
+use crate::storage::{Announcer, DIGESTS_A_ROW, Search, Store, Write, Written};
+use p2p_shared::id::FileHash;
+
+/// The write that makes the record that this announcer has not finished visible.
+async fn finish(store: &dyn Store, hash: FileHash, by: Announcer) -> Write {
+    let unfinished = store.unfinished(hash, by.peer).await.unwrap().unwrap();
+    Write::FinishFile {
+        record: unfinished.id,
+        by,
+    }
+}
 
 pub(crate) async fn a_large_record_comes_in_runs_and_is_seen_when_finished(store: &dyn Store) {
     let record = large(5000);
@@ -29,10 +39,7 @@ pub(crate) async fn a_large_record_comes_in_runs_and_is_seen_when_finished(store
     let unfinished = store.unfinished_digests(hash, ANNA, 0..5000).await.unwrap();
     assert_eq!(unfinished.as_deref(), Some(record.1.as_slice()));
 
-    let finish = Write::FinishFile {
-        hash,
-        by: by(ANNA, 7),
-    };
+    let finish = finish(store, hash, by(ANNA, 7)).await;
     assert_eq!(write(store, finish.clone()).await, Written::Added);
     assert_eq!(store.file(hash).await.unwrap().unwrap().announced_at, 7);
     assert_eq!(
@@ -84,30 +91,12 @@ pub(crate) async fn one_peer_cannot_spoil_what_another_is_sending(store: &dyn St
         Written::Wanted(2000)
     );
     append(store, &record, 1000..2000, by(ANNA, 7)).await;
-    assert_eq!(
-        write(
-            store,
-            Write::FinishFile {
-                hash,
-                by: by(ANNA, 8)
-            }
-        )
-        .await,
-        Written::Added
-    );
+    let finished = finish(store, hash, by(ANNA, 8)).await;
+    assert_eq!(write(store, finished).await, Written::Added);
     assert_eq!(store.digests(hash, 0..2000).await.unwrap(), Some(record.1));
     // The other one comes too late, and what it sent is gone.
-    assert_eq!(
-        write(
-            store,
-            Write::FinishFile {
-                hash,
-                by: by(BERT, 9)
-            }
-        )
-        .await,
-        Written::Known
-    );
+    let finished = finish(store, hash, by(BERT, 9)).await;
+    assert_eq!(write(store, finished).await, Written::Known);
     assert_eq!(store.unfinished_digests(hash, BERT, 0..2000).await.unwrap(), None);
 }
 
@@ -170,14 +159,8 @@ pub(crate) async fn digests_are_read_by_range_whatever_rows_they_lie_in(store: &
         start += length;
     }
     assert_eq!(start, digests.len());
-    write(
-        store,
-        Write::FinishFile {
-            hash,
-            by: by(ANNA, 6),
-        },
-    )
-    .await;
+    let finished = finish(store, hash, by(ANNA, 6)).await;
+    write(store, finished).await;
     for (from, to) in [
         (0, 1),
         (0, 3172),
@@ -199,4 +182,26 @@ pub(crate) async fn digests_are_read_by_range_whatever_rows_they_lie_in(store: &
         store.digests(hash, 9999..u32::MAX).await.unwrap(),
         Some(Vec::new())
     );
+}
+
+pub(crate) async fn a_record_begun_anew_is_not_the_one_that_was_checked(store: &dyn Store) {
+    let record = large(2000);
+    let hash = record.0.hash;
+    append(store, &record, 0..2000, by(ANNA, 5)).await;
+    let checked = finish(store, hash, by(ANNA, 6)).await;
+    let mut other = record.clone();
+    other.0.merkle_root.0[0] ^= 1;
+    append(store, &other, 0..2000, by(ANNA, 6)).await;
+    assert_eq!(write(store, checked.clone()).await, Written::Missing);
+    // Nor is it another peer's to finish.
+    let theirs = finish(store, hash, by(ANNA, 7)).await;
+    let Write::FinishFile { record, .. } = theirs else {
+        unreachable!()
+    };
+    let stolen = Write::FinishFile {
+        record,
+        by: by(BERT, 7),
+    };
+    assert_eq!(write(store, stolen).await, Written::Missing);
+    assert_eq!(store.file(hash).await.unwrap(), None);
 }
