@@ -182,3 +182,46 @@ fn pump(mut from: TcpStream, mut to: TcpStream, count: impl Fn(usize)) {
     drop(to.shutdown(Shutdown::Both));
     drop(from.shutdown(Shutdown::Both));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_counted_held_back_and_cut() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::to(server.local_addr().unwrap());
+        let mut client = TcpStream::connect(proxy.address()).unwrap();
+        let (mut served, _) = server.accept().unwrap();
+        served.write_all(&[7; 100_000]).unwrap();
+        let mut got = vec![0; 100_000];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(proxy.wait_passed(100_000), 100_000);
+        client.write_all(b"up").unwrap();
+        served.read_exact(&mut got[..2]).unwrap();
+        assert_eq!(
+            (&got[..2], proxy.passed()),
+            (&b"up"[..], 100_000),
+            "only one direction counts"
+        );
+
+        proxy.hold();
+        served.write_all(b"later").unwrap();
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(
+            client.read(&mut got).unwrap_err().kind(),
+            std::io::ErrorKind::WouldBlock
+        );
+        client.set_nonblocking(false).unwrap();
+        proxy.release();
+        client.read_exact(&mut got[..5]).unwrap();
+        assert_eq!(
+            (&got[..5], proxy.passed(), proxy.connections()),
+            (&b"later"[..], 100_005, 1)
+        );
+
+        proxy.cut();
+        assert_eq!(client.read(&mut got).unwrap(), 0);
+        assert_eq!(served.read(&mut got).unwrap(), 0);
+    }
+}

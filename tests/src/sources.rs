@@ -59,7 +59,7 @@ fn read(root: &Path, path: &Path) -> Source {
     let is_test = path
         .split('/')
         .skip(2)
-        .any(|part| part == "tests" || part == "tests.rs");
+        .any(|part| part == "tests" || part.ends_with("tests.rs"));
     let (mut code, mut live) = (without_comments(&text, true), without_comments(&text, false));
     for range in test_items(&code) {
         blank(&mut code, &range);

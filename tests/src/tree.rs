@@ -91,3 +91,56 @@ fn entry(path: &Path) -> Entry {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use crate::lab::Lab;
+
+    fn differ(left: &Path, right: &Path) -> bool {
+        catch_unwind(|| assert_same(left, right)).is_err()
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_found() {
+        let lab = Lab::new();
+        let (left, right) = (lab.at("left"), lab.at("right"));
+        fixtures::write_folder(&left, 1, 60, 100);
+        fixtures::write_folder(&right, 1, 60, 100);
+        assert_same(&left, &right);
+        let file = right.join("odd names").join("emoji 🦀");
+        let (folder, meta) = (right.join("empty folder"), fs::metadata(&file).unwrap());
+        let (seconds, nanos) = (
+            meta.mtime().unsigned_abs(),
+            u32::try_from(meta.mtime_nsec()).unwrap(),
+        );
+
+        let mode = meta.mode() & 0o7777;
+        fixtures::set_mode(&file, mode ^ 0o100);
+        assert!(differ(&left, &right), "a mode");
+        fixtures::set_mode(&file, mode);
+        fixtures::set_modified(&file, seconds, nanos ^ 1);
+        assert!(differ(&left, &right), "a nanosecond");
+        fixtures::set_modified(&file, seconds, nanos);
+        assert_same(&left, &right);
+
+        let bytes = fs::read(&file).unwrap();
+        let changed = bytes
+            .iter()
+            .map(|byte| byte ^ 1)
+            .chain([1])
+            .take(bytes.len())
+            .collect::<Vec<_>>();
+        fs::write(&file, changed).unwrap();
+        fixtures::set_modified(&file, seconds, nanos);
+        assert!(differ(&left, &right) || bytes.is_empty(), "a byte");
+        fs::write(&file, bytes).unwrap();
+        fixtures::set_modified(&file, seconds, nanos);
+        assert_same(&left, &right);
+
+        fs::remove_dir(&folder).unwrap();
+        assert!(differ(&left, &right), "an empty folder is missing");
+    }
+}
