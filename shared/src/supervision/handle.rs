@@ -182,8 +182,11 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         Some((self, later))
     }
 
+    /// The address of a life that takes messages. One that has just crashed does not, although its keeper, perhaps on
+    /// another thread, has not come to see it.
     async fn address(&self) -> Option<Addr<A>> {
-        self.when(|slot| slot.address().is_some()).await?;
+        self.when(|slot| slot.address().is_some_and(Addr::connected))
+            .await?;
         // Gone again in between: rare, and the next call finds out.
         self.slot.borrow().address().cloned()
     }

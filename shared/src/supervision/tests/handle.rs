@@ -215,3 +215,27 @@ async fn a_follower_is_told_of_every_later_life() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_after_a_crash_that_nobody_has_seen_yet_waits_for_the_next_life() {
+    with_actors(|log| async move {
+        let make = || Worker {
+            name: "worker",
+            log: Rc::clone(&log),
+        };
+        let (slot, seen) = slot::SlotOwner::new();
+        let worker = Handle::new("worker", seen, 8, Duration::from_secs(5));
+        let (first, end) = spawn_life(8, |_| make());
+        slot.starting(first.clone());
+        first.do_send(Finish);
+        end.await.unwrap();
+        let next_life = async {
+            let (second, _) = spawn_life(8, |_| make());
+            slot.down();
+            slot.starting(second);
+        };
+        let (answer, ()) = tokio::join!(worker.call(Count("after")), next_life);
+        assert_eq!(answer, Ok(2));
+    })
+    .await;
+}

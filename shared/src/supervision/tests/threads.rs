@@ -45,6 +45,8 @@ fn actors_stay_on_one_thread_and_are_called_from_any() {
             assert_ne!(thread::current().id(), here);
             assert_eq!(caller.call(Where).await, Ok(Some(here)));
             assert_eq!(caller.call(Crash).await, Err(CallError::Crashed));
+            // A call that arrives while the crash is still unwinding would share its fate.
+            caller.rebuilt_since(Incarnation(1)).await.unwrap();
             caller.call(Where).await
         });
         assert_eq!(from_elsewhere.await.unwrap(), Ok(Some(here)));
