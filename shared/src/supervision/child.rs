@@ -279,13 +279,30 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
         }
     }
 
+    /// Lets the child be drained, within the time. In a task of its own: a panic there must not end the keeper, which
+    /// would leave the child running with nobody to stop it.
+    async fn drain(&mut self, until: Instant) {
+        let Some(drain) = self.spec.before_stop.take() else {
+            return;
+        };
+        let handle = self.handle.clone();
+        let mut drained = actix_rt::spawn(async move { drain(handle).await });
+        match timeout_at(until, &mut drained).await {
+            Ok(Ok(())) => {}
+            Ok(Err(end)) => {
+                let reason = panic_text(end);
+                error!(actor = self.name, reason, "draining an actor crashed");
+            }
+            Err(_) => {
+                warn!(actor = self.name, "actor was not drained in time");
+                drained.abort();
+            }
+        }
+    }
+
     /// Stops the child in good order, or by force when the time is over.
     async fn end(&mut self, mut running: Running, until: Instant) -> LifeEnd {
-        if let Some(drain) = self.spec.before_stop.take()
-            && timeout_at(until, drain(self.handle.clone())).await.is_err()
-        {
-            warn!(actor = self.name, "actor was not drained in time");
-        }
+        self.drain(until).await;
         running.control.stop();
         let Ok(end) = timeout_at(until, &mut running.task).await else {
             warn!(actor = self.name, "actor did not stop in time");

@@ -94,6 +94,19 @@ async fn a_drain_that_hangs_does_not_hold_up_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_that_crashes_does_not_keep_the_actor_alive() {
+    with_actors(|log| async move {
+        let spec = Worker::spec("worker", &log).before_stop(|worker| async move {
+            assert_eq!(worker.name(), "another", "a drain with a mistake in it");
+        });
+        let (_worker, life) = supervise(spec);
+        assert_eq!(life.stop(SECOND).await, Outcome::Stopped { forced: false });
+        assert_eq!(entries(&log), ["worker built", "worker stopped"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_actor_that_waits_for_its_restart_can_be_stopped() {
     with_actors(|log| async move {
         let (worker, life) = supervise(Worker::spec("worker", &log));
