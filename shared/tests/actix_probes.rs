@@ -4,6 +4,11 @@
 //! Numbered as in `docs/actors.md`. E10 and E11 (restart, escalation) are the tests of `supervision` itself.
 
 #![cfg(feature = "actors")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "panics are what is probed, and how a test fails"
+)]
 
 use actix::{
     Actor, ActorContext as _, Addr, AsyncContext as _, Context, Handler, MailboxError, Message,

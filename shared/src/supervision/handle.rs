@@ -185,8 +185,10 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// The address of a life that takes messages. One that has just crashed does not, although its keeper, perhaps on
     /// another thread, has not come to see it.
     async fn address(&self) -> Option<Addr<A>> {
-        self.when(|slot| slot.address().is_some_and(Addr::connected))
-            .await?;
+        let alive = |slot: &Slot<A>| slot.address().is_some_and(Addr::connected);
+        if !alive(&self.slot.borrow()) {
+            self.when(alive).await?;
+        }
         // Gone again in between: rare, and the next call finds out.
         self.slot.borrow().address().cloned()
     }

@@ -1,7 +1,6 @@
 //! Talking to an actor: bounds, deadlines, crashes, order.
 
 use super::*;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// Makes the worker deaf until the returned sender is dropped.
@@ -169,6 +168,26 @@ async fn an_actor_that_is_gone_for_good_answers_down_at_once() {
         assert_eq!(worker.up().await, Err(CallError::Down));
         assert_eq!(worker.rebuilt_since(Incarnation(1)).await, Err(CallError::Down));
         assert_eq!(begun.elapsed(), Duration::ZERO);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_its_turn_hears_at_once_that_the_actor_is_gone() {
+    with_actors(|log| async move {
+        let (worker, life) = supervise(Worker::spec("worker", &log).permits(1));
+        let _deaf = hold(&worker).await;
+        worker.tell(Note("takes the permit")).unwrap();
+        let begun = Instant::now();
+        let stop = life.stop(Duration::from_secs(1));
+        let (answer, outcome) = tokio::join!(worker.call(Count("waits")), stop);
+        assert_eq!(answer, Err(CallError::Down));
+        assert_eq!(outcome, Outcome::Stopped { forced: true });
+        assert_eq!(
+            begun.elapsed(),
+            Duration::from_secs(1),
+            "not the deadline of the call"
+        );
     })
     .await;
 }

@@ -8,7 +8,7 @@ mod tree;
 
 use super::*;
 use actix::{Actor, ActorContext as _, AsyncContext as _, Context, Handler, Message};
-use std::{cell::RefCell, future::Future, rc::Rc};
+use std::{cell::RefCell, future::Future, rc::Rc, time::Duration};
 use tokio::{sync::oneshot, task::LocalSet};
 
 /// What has happened, in order; stands for what is durable, since it outlives the actors.
@@ -109,7 +109,10 @@ fn entries(log: &Log) -> Vec<String> {
     log.borrow().clone()
 }
 
-/// Runs a test where actors can live.
+/// Runs a test where actors can live. What waits in vain fails after a day on the paused clock.
 async fn with_actors<F: Future<Output = ()>>(test: impl FnOnce(Log) -> F) {
-    LocalSet::new().run_until(test(Log::default())).await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let test = tokio::time::timeout(day, test(Log::default()));
+    let ended = LocalSet::new().run_until(test).await;
+    assert!(ended.is_ok(), "waits for something that never comes");
 }

@@ -1,7 +1,7 @@
 //! Crashes and what follows from them.
 
 use super::*;
-use std::{cell::Cell, time::Duration};
+use std::cell::Cell;
 use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]

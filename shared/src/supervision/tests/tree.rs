@@ -1,7 +1,6 @@
 //! Several actors: the order in which they come and go, and what they may do before they go.
 
 use super::*;
-use std::time::Duration;
 use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
