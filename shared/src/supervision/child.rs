@@ -197,7 +197,6 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
     async fn keep(mut self, first: Result<Running, String>) -> Outcome {
         let outcome = self.live_again_and_again(first).await;
         debug!(actor = self.name, ?outcome, "actor is over");
-        self.handle.close();
         if let (Restart::Permanent, Outcome::GivenUp { reason }, Some(escalate)) =
             (self.spec.restart, &outcome, &self.spec.escalate)
         {

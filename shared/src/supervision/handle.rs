@@ -77,11 +77,6 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         }
     }
 
-    /// Nobody needs to wait for a permit any more.
-    pub(super) fn close(&self) {
-        self.permits.close();
-    }
-
     /// The actor's name.
     pub fn name(&self) -> &'static str {
         self.name
@@ -124,13 +119,7 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         M: Message<Result = ()> + Send + 'static,
     {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            if self.is_over() {
-                CallError::Down
-            } else {
-                CallError::Busy
-            }
-        })?;
+        let permit = permit.map_err(|_| CallError::Busy)?;
         let address = self.slot.borrow().address().cloned().ok_or(CallError::Down)?;
         let mut command = pin!(self.send(&address, message, permit));
         // The first poll queues it; dropping the command lets it go on by itself.

@@ -55,6 +55,8 @@ fn an_unknown_field_in_a_request_is_refused_by_name() {
     assert!(refusal::<FileMetadata>(extra(file())).contains("colour"));
     let announce = json!({"hash": "44".repeat(32), "have": "seeder", "file": extra(file())});
     assert!(refusal::<AnnounceRequest>(announce).contains("colour"));
+    let announce = extra(json!({"hash": "44".repeat(32), "have": "seeder"}));
+    assert!(refusal::<AnnounceRequest>(announce).contains("colour"));
 }
 
 #[test]

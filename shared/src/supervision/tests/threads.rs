@@ -13,7 +13,7 @@ impl Message for Where {
     type Result = Option<ThreadId>;
 }
 
-/// Blocks the thread until the sender is dropped.
+/// Blocks the thread until the sender is dropped, and panics if it never is.
 struct Block(mpsc::Receiver<()>);
 
 impl Message for Block {
@@ -30,7 +30,8 @@ impl Handler<Where> for Worker {
 impl Handler<Block> for Worker {
     type Result = ();
     fn handle(&mut self, Block(released): Block, _: &mut Context<Self>) {
-        released.recv().ok();
+        let end = released.recv_timeout(Duration::from_secs(60));
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "nobody noticed");
     }
 }
 
@@ -79,7 +80,10 @@ fn a_watchdog_that_is_dropped_keeps_quiet() {
         });
         drop(watchdog.unwrap());
         assert!(
-            end.await.is_err(),
+            matches!(
+                tokio::time::timeout(Duration::from_secs(60), end).await,
+                Ok(Err(_))
+            ),
             "its thread has ended and dropped what it was given"
         );
         assert!(!*called.lock().unwrap());
