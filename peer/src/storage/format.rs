@@ -209,11 +209,6 @@ impl<'a> Decoder<'a> {
         self.raw(length)
     }
 
-    /// What [`Encoder::bytes`] wrote, as text.
-    pub(super) fn text(&mut self, field: &'static str) -> Result<&'a str, FormatError> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| FormatError::Field(field))
-    }
-
     pub(super) fn algorithm(&mut self) -> Result<HashAlgorithm, FormatError> {
         match self.u8()? {
             1 => Ok(HashAlgorithm::Sha256),

@@ -1,8 +1,8 @@
 //! What tells one state of a file from another without reading it: device, inode, size, modification and change time.
 //!
 //! The change time (ctime) is set by the kernel at every write and cannot be set back, so two equal identities mean
-//! the same bytes, unless both changes fell within one tick of the file system's clock: [`FileIdentity::settled`]
-//! says whether that is ruled out. Everything here is pure except reading the metadata.
+//! the same bytes, unless both changes fell within one tick of the file system's clock: [`FileIdentity::settles_in`]
+//! says when that is ruled out. Everything here is pure except reading the metadata.
 
 use super::format::{Decoder, Encoder, FormatError};
 use rustix::fs::Stat;
@@ -14,32 +14,32 @@ use std::{
 
 /// A file's state as far as the file system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileIdentity {
+pub(super) struct FileIdentity {
     /// The device that holds it.
-    pub device: u64,
+    pub(super) device: u64,
     /// Its number there.
-    pub inode: u64,
+    pub(super) inode: u64,
     /// Bytes.
-    pub size: u64,
+    pub(super) size: u64,
     /// When its content was last modified, as it claims.
-    pub modified: Time,
+    pub(super) modified: Time,
     /// When anything about it last changed, by the kernel's clock.
-    pub changed: Time,
+    pub(super) changed: Time,
 }
 
 /// Seconds and nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time {
+pub(super) struct Time {
     /// Whole seconds; negative before 1970.
-    pub seconds: i64,
+    pub(super) seconds: i64,
     /// The rest, 0–999,999,999.
-    pub nanos: u32,
+    pub(super) nanos: u32,
 }
 
 impl Time {
     /// By the system's clock.
     #[must_use]
-    pub fn now() -> Self {
+    pub(super) fn now() -> Self {
         // A clock before 1970 makes every file one that never settles, which is the safe side.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -63,13 +63,13 @@ const COARSE_TICK: Duration = Duration::from_secs(2);
 
 impl FileIdentity {
     /// The state of an open file.
-    pub fn of(file: &File) -> io::Result<Self> {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
         Ok(Self::from_stat(&rustix::fs::fstat(file)?))
     }
 
     /// The state that `stat` describes.
     #[must_use]
-    pub fn from_stat(stat: &Stat) -> Self {
+    pub(super) fn from_stat(stat: &Stat) -> Self {
         Self {
             device: stat.st_dev,
             inode: stat.st_ino,
@@ -88,16 +88,10 @@ impl FileIdentity {
     /// How long after `now` any further change is sure to get another change time. `None`: that cannot be said (the
     /// change time lies in the future: a clock was set back, or the file server's clock is ahead).
     #[must_use]
-    pub fn settles_in(&self, now: Time) -> Option<Duration> {
+    pub(super) fn settles_in(&self, now: Time) -> Option<Duration> {
         let coarse = self.changed.nanos == 0;
         let tick = if coarse { COARSE_TICK } else { TICK };
         Some(tick.saturating_sub(now.since(self.changed)?))
-    }
-
-    /// Whether a change at `now` or later is sure to get another change time.
-    #[must_use]
-    pub fn settled(&self, now: Time) -> bool {
-        self.settles_in(now) == Some(Duration::ZERO)
     }
 
     pub(super) fn encode(&self, out: &mut Encoder) {
@@ -149,7 +143,7 @@ mod tests {
             seconds: 100,
             nanos: 15_000_000,
         };
-        assert!(changed_at(99, 1).settled(now));
+        assert_eq!(changed_at(99, 1).settles_in(now), Some(Duration::ZERO));
         assert_eq!(
             changed_at(100, 5_000_000).settles_in(now),
             Some(Duration::from_millis(10))
@@ -163,7 +157,7 @@ mod tests {
             nanos: 0,
         };
         assert_eq!(changed_at(100, 0).settles_in(now), Some(Duration::from_secs(1)));
-        assert!(changed_at(99, 0).settled(now));
+        assert_eq!(changed_at(99, 0).settles_in(now), Some(Duration::ZERO));
     }
 
     #[test]
@@ -173,7 +167,6 @@ mod tests {
             nanos: 0,
         };
         assert_eq!(changed_at(101, 1).settles_in(now), None);
-        assert!(!changed_at(101, 1).settled(now));
     }
 
     #[test]

@@ -6,10 +6,13 @@
 //! Used from many threads at once, off the store's mailbox; every read is blocking.
 
 use super::{
+    check::Check,
     error::ReadError,
+    handle::VerifyReport,
     import::{
-        Import, SourceLayout,
+        Import,
         reader::{Seen, SourceError, SourceReader},
+        settle,
     },
     job::Job,
     open_files::OpenFiles,
@@ -21,8 +24,12 @@ use p2p_shared::{
     manifest::Manifest,
 };
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A share or a download, to be read chunk by chunk.
@@ -33,7 +40,7 @@ pub struct Served {
 
 #[derive(Debug)]
 enum Content {
-    Share(Share),
+    Share(Box<Share>),
     Partial(Arc<Job>),
 }
 
@@ -57,7 +64,7 @@ impl Served {
             changed: Mutex::new(None),
         };
         Self {
-            content: Content::Share(share),
+            content: Content::Share(Box::new(share)),
         }
     }
 
@@ -113,14 +120,6 @@ impl Served {
         }
     }
 
-    /// Where a share lies.
-    pub(super) fn source(&self) -> Option<&SourceLayout> {
-        match &self.content {
-            Content::Share(share) => Some(share.reader.source()),
-            Content::Partial(_) => None,
-        }
-    }
-
     /// Appends exactly the chunk's bytes to `out`; on an error `out` is as it was. Blocking.
     pub fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError> {
         match &self.content {
@@ -158,10 +157,53 @@ impl Share {
     }
 }
 
+/// Reads a whole share and compares it with its hashes. If all of it is right although files were touched, the share
+/// comes back with the identities that they have now.
+pub(super) fn verify(
+    import: Import,
+    files: OpenFiles,
+    progress: &(dyn Fn(u64) + Sync),
+) -> (VerifyReport, Option<Import>) {
+    let recorded = import.source.clone();
+    // What is read must be as it is now, before and after; then these are the identities of the right bytes.
+    let now = recorded.look_again().filter(|now| settle(now.identities()));
+    let was_touched = now.as_ref().is_some_and(|now| *now != recorded);
+    let source = now.unwrap_or(recorded);
+    let reader = SourceReader::new(source.clone(), files);
+    let steady = AtomicBool::new(true);
+    let layout = import.manifest.layout();
+    let check = Check {
+        algorithm: import.manifest.algorithm,
+        layout,
+        hashes: &import.hashes,
+        read: &|chunk, out| {
+            let seen = reader.read(layout.extent(chunk), out);
+            if !matches!(seen, Ok(Seen::AsRecorded)) {
+                steady.store(false, Ordering::Relaxed);
+            }
+            seen.is_ok()
+        },
+        progress,
+    };
+    let chunks: Vec<ChunkIndex> = layout.indices().collect();
+    let wrong = check.wrong(&chunks);
+    let files: BTreeSet<u32> = wrong
+        .iter()
+        .flat_map(|chunk| source.files_in(layout.extent(*chunk)))
+        .collect();
+    let report = VerifyReport {
+        checked: layout.chunks(),
+        files: files.into_iter().map(|file| source.path(file)).collect(),
+        wrong,
+    };
+    let refresh = was_touched && report.wrong.is_empty() && steady.into_inner();
+    (report, refresh.then_some(Import { source, ..import }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::import::{HashOptions, ScanOptions, hash, share_scan};
+    use crate::storage::import::{HashOptions, ScanOptions, SourceLayout, hash, share_scan};
     use p2p_shared::{chunker::CHUNK_SIZE, hash::HashAlgorithm, manifest::FolderIndex};
     use std::{fs, os::unix::fs::FileExt as _, path::Path};
     use tokio_util::sync::CancellationToken;
@@ -229,8 +271,7 @@ mod tests {
             .flat_map(|chunk| read(&served, chunk).unwrap())
             .collect();
         assert_eq!(stream.len() as u64, served.manifest().size);
-        let index =
-            FolderIndex::decode(served.source().unwrap().index().unwrap().encode().as_slice()).unwrap();
+        let index = FolderIndex::decode(served.source().index().unwrap().encode().as_slice()).unwrap();
         for (entry, extent) in index.extents().filter(|(_, extent)| !extent.is_empty()) {
             let bytes = fs::read(root.join(entry.path.as_str())).unwrap();
             assert_eq!(stream[extent.start as usize..extent.end as usize], bytes);
@@ -272,12 +313,8 @@ mod tests {
         type Change = fn(&Path);
         let changes: [Change; 5] = [
             |path| {
-                fs::File::options()
-                    .write(true)
-                    .open(path)
-                    .unwrap()
-                    .set_len(10)
-                    .unwrap()
+                let file = fs::File::options().write(true).open(path).unwrap();
+                file.set_len(10).unwrap();
             },
             |path| fs::remove_file(path).unwrap(),
             |path| {
@@ -334,6 +371,13 @@ mod tests {
     }
 
     impl Served {
+        fn source(&self) -> &SourceLayout {
+            match &self.content {
+                Content::Share(share) => share.reader.source(),
+                Content::Partial(_) => panic!("a share was made"),
+            }
+        }
+
         /// As if many other files had been read since.
         fn forget_open_files(&self) {
             if let Content::Share(share) = &self.content {

@@ -60,11 +60,6 @@ impl StreamMap {
         self.starts.last().copied().unwrap_or(self.head)
     }
 
-    /// Bytes of the index at the head.
-    pub(super) fn head(&self) -> u64 {
-        self.head
-    }
-
     /// Number of files.
     #[cfg(test)]
     pub(super) fn files(&self) -> usize {

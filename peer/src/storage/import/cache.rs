@@ -115,7 +115,8 @@ impl HashCache {
         match decode(source, &bytes) {
             Ok(hashes) => {
                 // Used now; if that cannot be noted, the entry goes a little earlier.
-                let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+                let used = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+                used.ok();
                 Some(hashes)
             }
             Err(error) => {
@@ -137,7 +138,7 @@ impl HashCache {
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "cannot keep hashes; the file will be read again");
             // It may not even exist.
-            let _ = fs::remove_file(&unfinished);
+            fs::remove_file(&unfinished).ok();
         }
         if number % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.sweep();

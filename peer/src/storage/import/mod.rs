@@ -13,6 +13,7 @@ mod scan;
 pub(super) mod source;
 
 pub use cache::HashCache;
+pub(super) use hasher::settle;
 pub use hasher::{HashOptions, hash};
 pub use scan::{Plan, ScanOptions, SkipReason, Skipped, share_scan};
 pub use source::SourceLayout;
@@ -20,6 +21,7 @@ pub use source::SourceLayout;
 #[cfg(test)]
 mod tests;
 
+use cache::{Hashes, Source};
 use p2p_shared::{id::ChunkHash, manifest::Manifest};
 use std::sync::Arc;
 
@@ -32,4 +34,21 @@ pub struct Import {
     pub hashes: Arc<[ChunkHash]>,
     /// Where its bytes are.
     pub source: SourceLayout,
+}
+
+impl Import {
+    /// Keeps its hashes for whoever shares or fetches the same files again.
+    pub(super) fn remember(&self, cache: &HashCache) {
+        let source = Source {
+            fingerprint: self.source.fingerprint(),
+            algorithm: self.manifest.algorithm,
+            layout: self.manifest.layout(),
+        };
+        let hashes = Hashes {
+            file: self.manifest.hash,
+            merkle_root: self.manifest.merkle_root,
+            chunks: Arc::clone(&self.hashes),
+        };
+        cache.keep(&source, &hashes);
+    }
 }

@@ -26,11 +26,17 @@ pub(super) struct Work<'a, E> {
     /// Hashing threads, at least one.
     pub(super) threads: usize,
     /// Appends one chunk's bytes.
-    pub(super) read: &'a (dyn Fn(ChunkIndex, &mut Vec<u8>) -> Result<(), E> + Sync),
+    pub(super) read: &'a Read<'a, E>,
     /// Told after every chunk that the whole-file hash has taken in, in order: its hasher and all hashes so far. An
     /// error ends the work (that is also how it is cancelled).
-    pub(super) followed: &'a (dyn Fn(&FileHasher, &[ChunkHash]) -> Result<(), E> + Sync),
+    pub(super) followed: &'a Followed<'a, E>,
 }
+
+/// Reads a chunk.
+pub(super) type Read<'a, E> = dyn Fn(ChunkIndex, &mut Vec<u8>) -> Result<(), E> + Sync + 'a;
+
+/// Takes note of how far the whole-file hash has come.
+pub(super) type Followed<'a, E> = dyn Fn(&FileHasher, &[ChunkHash]) -> Result<(), E> + Sync + 'a;
 
 /// Where to begin: at the beginning, or where an earlier run was interrupted.
 pub(super) struct Start {

@@ -17,7 +17,10 @@ use p2p_shared::{
         ShareKind,
     },
 };
-use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::{
+    fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
 use std::{
     ffi::OsStr,
     fmt, io,
@@ -128,7 +131,7 @@ pub fn share_scan(path: &Path, options: ScanOptions) -> Result<Plan, ImportError
         }
         FileType::Directory => {
             let folder = open_folder(rustix::fs::CWD, root.as_os_str()).named("read", &root)?;
-            walk.folder(&root, None, folder)?;
+            walk.folder(&root, None, &folder)?;
             walk.settle(options)?;
             walk.source(&root)?
         }
@@ -166,6 +169,24 @@ struct Walk {
     skipped: Vec<Skipped>,
 }
 
+/// Why an entry is not in the plan.
+enum LeftOut {
+    /// Gone since the folder was listed: as if it had never been there.
+    Gone,
+    Skipped(SkipReason),
+    /// The whole scan fails.
+    Failed(DiskError),
+}
+
+impl From<Errno> for LeftOut {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOENT => Self::Gone,
+            error => Self::Skipped(SkipReason::Unreadable(error.kind())),
+        }
+    }
+}
+
 impl Walk {
     /// Everything in an opened folder, `below` the root. Depth is bounded by what a path may have
     /// ([`RelativePath`]), and so are the folders open at a time.
@@ -173,72 +194,63 @@ impl Walk {
         &mut self,
         path: &Path,
         below: Option<&RelativePath>,
-        folder: OwnedFd,
+        folder: &OwnedFd,
     ) -> Result<(), DiskError> {
-        let listing = Dir::read_from(&folder).named("read", path)?;
+        let listing = Dir::read_from(folder).named("read", path)?;
         for entry in listing {
             let entry = entry.named("read", path)?;
             let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                self.entry(path, below, &folder, OsStr::from_bytes(name))?;
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let name = OsStr::from_bytes(name);
+            match self.entry(&path.join(name), below, folder, name) {
+                Ok(entry) => self.entries.push(entry),
+                Err(LeftOut::Gone) => {}
+                Err(LeftOut::Skipped(reason)) => self.skipped.push(Skipped {
+                    path: path.join(name),
+                    reason,
+                }),
+                Err(LeftOut::Failed(error)) => return Err(error),
             }
         }
         Ok(())
     }
 
+    /// One entry of an opened folder, and all that is below it.
     fn entry(
         &mut self,
-        folder_path: &Path,
+        path: &Path,
         below: Option<&RelativePath>,
         folder: &OwnedFd,
         name: &OsStr,
-    ) -> Result<(), DiskError> {
-        let path = || folder_path.join(name);
-        let stat = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            // Gone since the folder was listed: as if it had never been there.
-            Err(rustix::io::Errno::NOENT) => return Ok(()),
-            Err(error) => return Ok(self.skip_io(path(), error)),
-            Ok(stat) => stat,
-        };
+    ) -> Result<FolderEntry, LeftOut> {
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let file_type = FileType::from_raw_mode(stat.st_mode);
         match file_type {
             FileType::RegularFile | FileType::Directory => {}
-            FileType::Symlink => return Ok(self.skip(path(), SkipReason::Symlink)),
-            _ => return Ok(self.skip(path(), SkipReason::Special)),
+            FileType::Symlink => return Err(LeftOut::Skipped(SkipReason::Symlink)),
+            _ => return Err(LeftOut::Skipped(SkipReason::Special)),
         }
-        let relative = match relative_path(below, name) {
-            Err(error) => return Ok(self.skip(path(), SkipReason::Name(error))),
-            Ok(relative) => relative,
-        };
+        let relative =
+            relative_path(below, name).map_err(|error| LeftOut::Skipped(SkipReason::Name(error)))?;
         let kind = if file_type == FileType::Directory {
-            match open_folder(folder, name) {
-                Err(error) => return Ok(self.skip_io(path(), error)),
-                Ok(opened) => self.folder(&path(), Some(&relative), opened)?,
-            }
+            let opened = open_folder(folder, name)?;
+            self.folder(path, Some(&relative), &opened)
+                .map_err(LeftOut::Failed)?;
             EntryKind::Directory
         } else {
-            if let Err(error) = rustix::fs::accessat(folder, name, Access::READ_OK, AtFlags::EACCESS) {
-                return Ok(self.skip_io(path(), error));
-            }
+            rustix::fs::accessat(folder, name, Access::READ_OK, AtFlags::EACCESS)?;
             let identity = FileIdentity::from_stat(&stat);
             self.files.push((relative.clone(), identity));
             EntryKind::File { size: identity.size }
         };
-        self.entries.push(FolderEntry {
+        Ok(FolderEntry {
             path: relative,
             kind,
             mode: stat.st_mode & MODE_BITS,
             modified: modified(&stat),
-        });
-        Ok(())
-    }
-
-    fn skip(&mut self, path: PathBuf, reason: SkipReason) {
-        self.skipped.push(Skipped { path, reason });
-    }
-
-    fn skip_io(&mut self, path: PathBuf, error: rustix::io::Errno) {
-        self.skip(path, SkipReason::Unreadable(error.kind()));
+        })
     }
 
     /// Decides whether what was left out may be left out.

@@ -5,12 +5,13 @@
 use crate::storage::{
     format::{Decoder, Encoder, FormatError},
     identity::FileIdentity,
-    stream::StreamMap,
+    stream::{Place, StreamMap},
 };
 use p2p_shared::manifest::{EntryKind, FolderEntry, FolderIndex, ShareKind};
 use sha2::{Digest as _, Sha256};
 use std::{
     ffi::OsStr,
+    ops::Range,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
@@ -132,6 +133,33 @@ impl SourceLayout {
             Tree::File(identity) => std::slice::from_ref(identity),
             Tree::Folder { identities, .. } => identities,
         }
+    }
+
+    /// The same files with the identities that they have now. `None` if one is gone or has another size.
+    pub(in crate::storage) fn look_again(&self) -> Option<Self> {
+        let mut again = self.clone();
+        let identities = match &mut again.tree {
+            Tree::File(identity) => std::slice::from_mut(identity),
+            Tree::Folder { identities, .. } => identities,
+        };
+        for (file, identity) in (0..).zip(identities) {
+            let now = FileIdentity::from_stat(&rustix::fs::lstat(self.path(file)).ok()?);
+            if now.size != identity.size {
+                return None;
+            }
+            *identity = now;
+        }
+        Some(again)
+    }
+
+    /// Which files have bytes in a part of the stream.
+    pub(in crate::storage) fn files_in(&self, extent: Range<u64>) -> Vec<u32> {
+        let pieces = self.map();
+        let files = pieces.pieces(extent).filter_map(|piece| match piece.place {
+            Place::File(file) => Some(file),
+            Place::Head => None,
+        });
+        files.collect()
     }
 
     /// 32 bytes that are the same only for the same files in the same state: names, modes, times and identities.

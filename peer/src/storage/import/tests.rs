@@ -296,20 +296,12 @@ fn a_file_that_changes_before_or_while_it_is_read_is_refused_and_named() {
     let path = folder.path().join("log");
     let changes: [fn(&Path); 3] = [
         |path| {
-            fs::File::options()
-                .append(true)
-                .open(path)
-                .unwrap()
-                .write_all(b"more")
-                .unwrap()
+            let mut file = fs::File::options().append(true).open(path).unwrap();
+            file.write_all(b"more").unwrap();
         },
         |path| {
-            fs::File::options()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_len(3)
-                .unwrap()
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(3).unwrap();
         },
         |path| fs::remove_file(path).unwrap(),
     ];

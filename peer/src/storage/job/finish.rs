@@ -1,6 +1,6 @@
 //! The end of a download: the whole is checked, made durable and given its name; or it is given up.
 
-use super::{Live, front::Chunks as _, target::Published};
+use super::{Live, target::Published};
 use crate::storage::{
     check::Check,
     error::{CommitError, DiskError, FinishError},
@@ -16,7 +16,7 @@ use std::{
 #[derive(Debug)]
 pub(super) enum End {
     /// It is whole, durable, and under its final name.
-    Finished(Import),
+    Finished(Box<Import>),
     /// It was given up, and what was stored removed.
     GivenUp,
 }
@@ -27,7 +27,7 @@ impl Live {
         // Held to the end: who asks meanwhile waits for the same answer.
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         match &*end {
-            Some(End::Finished(import)) => return Ok(import.clone()),
+            Some(End::Finished(import)) => return Ok((**import).clone()),
             Some(End::GivenUp) => return Err(FinishError::Closed),
             None => {}
         }
@@ -52,7 +52,7 @@ impl Live {
             hashes: self.hashes.clone(),
             source,
         };
-        *end = Some(End::Finished(import.clone()));
+        *end = Some(End::Finished(Box::new(import.clone())));
         if let Err(error) = self.close() {
             // The file is there, whole and durable; what is left over is found when the same is fetched again.
             tracing::warn!(%error, "cannot remove what is left of a finished download");

@@ -40,7 +40,7 @@ pub(super) struct Front {
 
 struct State {
     /// Absent while the thread feeds it.
-    hasher: Option<FileHasher>,
+    hasher: Option<Box<FileHasher>>,
     /// The chunk that it takes next.
     next: u32,
     /// Chunks whose turn has not come.
@@ -60,7 +60,8 @@ impl std::fmt::Debug for State {
 
 /// One step of the thread.
 enum Step {
-    Hash(FileHasher, Option<ParkedBytes>, u64),
+    /// Feed it the chunk, whose bytes may be parked, in this round.
+    Hash(Box<FileHasher>, Option<ParkedBytes>, u64),
     Stop,
 }
 
@@ -71,7 +72,7 @@ impl Front {
         let hasher = restored.unwrap_or_else(|| FileHasher::new(algorithm, layout));
         let state = State {
             next: hasher.next_index().0,
-            hasher: Some(hasher),
+            hasher: Some(Box::new(hasher)),
             parked: BTreeMap::new(),
             failed: None,
             round: 0,
@@ -210,7 +211,7 @@ impl Front {
     /// Begins anew: what was hashed was not what is stored.
     pub(super) fn reset(&self) {
         let mut state = self.lock();
-        state.hasher = Some(FileHasher::new(self.algorithm, self.layout));
+        state.hasher = Some(Box::new(FileHasher::new(self.algorithm, self.layout)));
         state.next = 0;
         state.parked.clear();
         state.failed = None;
@@ -248,7 +249,7 @@ impl Front {
         let mut state = self.lock();
         let hasher = FileHasher::restore(self.algorithm, self.layout, saved).unwrap();
         state.next = hasher.next_index().0;
-        state.hasher = Some(hasher);
+        state.hasher = Some(Box::new(hasher));
         state.round += 1;
     }
 }

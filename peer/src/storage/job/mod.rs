@@ -20,6 +20,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub(super) use open::Surroundings;
 pub use target::IndexFault;
 
 use self::{front::Front, keeper::Pace, log::Log, place::Place, target::Target};
@@ -78,7 +79,7 @@ enum Body {
     /// Chunks come in.
     Live(Arc<Live>),
     /// It stood under its final name already.
-    There(Box<Served>, Import),
+    There(Box<(Served, Import)>),
 }
 
 /// A job with chunks coming in. Its threads share it.
@@ -132,22 +133,14 @@ impl Job {
     pub fn held(&self) -> Bitfield {
         match &self.body {
             Body::Live(live) => live.log().ledger().held().clone(),
-            Body::There(served, _) => served.held(),
+            Body::There(there) => there.0.held(),
         }
     }
 
     /// Bytes in the chunks that are stored.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        let held = self.held();
-        let layout = self.spec.manifest.layout();
-        let last = ChunkIndex(layout.chunks().saturating_sub(1));
-        let short = if held.has(last) {
-            CHUNK_SIZE - layout.length(last)
-        } else {
-            0
-        };
-        u64::from(held.count()) * u64::from(CHUNK_SIZE) - u64::from(short)
+        held_bytes(self.spec.manifest.layout(), &self.held())
     }
 
     /// The chunks that had better come first: those with a folder's index, while it is not known. Until then the
@@ -173,7 +166,7 @@ impl Job {
     pub fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError> {
         match &self.body {
             Body::Live(live) => live.read_chunk(chunk, out),
-            Body::There(served, _) => served.read_chunk(chunk, out),
+            Body::There(there) => there.0.read_chunk(chunk, out),
         }
     }
 
@@ -191,7 +184,7 @@ impl Job {
     pub(super) fn complete(&self) -> Result<Import, FinishError> {
         match &self.body {
             Body::Live(live) => live.complete(),
-            Body::There(_, import) => Ok(import.clone()),
+            Body::There(there) => Ok(there.1.clone()),
         }
     }
 
@@ -214,6 +207,17 @@ impl Job {
             Body::There(..) => Ok(()),
         }
     }
+}
+
+/// Bytes in the chunks that are held.
+fn held_bytes(layout: Layout, held: &Bitfield) -> u64 {
+    let last = ChunkIndex(layout.chunks().saturating_sub(1));
+    let short = if held.has(last) {
+        CHUNK_SIZE - layout.length(last)
+    } else {
+        0
+    };
+    u64::from(held.count()) * u64::from(CHUNK_SIZE) - u64::from(short)
 }
 
 impl Drop for Job {

@@ -7,7 +7,7 @@ use super::{
     keeper::Pace,
     ledger::Ledger,
     log::{self, Found, Log, Trust},
-    place::{Place, open_folder},
+    place::{self, Place, open_folder},
     target::{self, FileTarget, FolderTarget, Target},
 };
 use crate::storage::{
@@ -25,6 +25,7 @@ use p2p_shared::{
     merkle::merkle_root,
 };
 use std::{
+    path::Path,
     sync::{Arc, Mutex, atomic::AtomicBool},
     thread,
     time::Duration,
@@ -59,10 +60,15 @@ struct Earlier {
 impl Job {
     /// Begins the download or goes on with it. What stands under the final name already and is the same makes a job
     /// that is full from the beginning. Blocking, as long as hashing that (or what has to be checked) takes.
-    pub(in crate::storage) fn open(spec: JobSpec, around: &Surroundings) -> Result<Arc<Self>, StoreError> {
+    pub(in crate::storage) fn open(
+        mut spec: JobSpec,
+        around: &Surroundings,
+    ) -> Result<Arc<Self>, StoreError> {
         check_spec(&spec)?;
+        let place = Place::open(&spec.output, &spec.manifest, around.patience)?;
+        // It may have been relative to where this process is now.
+        spec.output = place.output_path().to_owned();
         let manifest = &spec.manifest;
-        let place = Place::open(&spec.output, manifest, around.patience)?;
         let found = log::find(&place.folder, manifest).named("read the journal of", &place.path())?;
         let begun = !matches!(found, Found::Nothing);
         let target_path = place.target();
@@ -90,6 +96,26 @@ impl Job {
         }))
     }
 
+    /// Bytes in the chunks that are stored of a download which is not open, by its journal.
+    pub(in crate::storage) fn peek(output: &Path, manifest: &Manifest) -> u64 {
+        let Ok(Some(folder)) = place::find(output, manifest) else {
+            return 0;
+        };
+        match log::find(&folder, manifest) {
+            Ok(Found::Journal(replay)) => super::held_bytes(manifest.layout(), replay.ledger.held()),
+            _ => 0,
+        }
+    }
+
+    /// Removes what was stored of a download that is not open.
+    pub(in crate::storage) fn discard_closed(spec: &JobSpec, patience: Duration) -> Result<(), StoreError> {
+        let found = place::find(&spec.output, &spec.manifest);
+        if found.named("open", &spec.output)?.is_some() {
+            Place::open(&spec.output, &spec.manifest, patience)?.remove()?;
+        }
+        Ok(())
+    }
+
     fn there(spec: JobSpec, source: SourceLayout, around: &Surroundings) -> Self {
         let import = Import {
             manifest: spec.manifest.clone(),
@@ -100,7 +126,7 @@ impl Job {
         Self {
             spec,
             target_path: import.source.root().to_owned(),
-            body: Body::There(Box::new(served), import),
+            body: Body::There(Box::new((served, import))),
         }
     }
 }
@@ -151,7 +177,7 @@ impl Live {
             }
             ShareKind::Folder => {
                 let folder = FolderTarget::open(&place, manifest, around.files.clone())?;
-                (Target::Folder(folder), true)
+                (Target::Folder(Box::new(folder)), true)
             }
         };
         let head = Head {

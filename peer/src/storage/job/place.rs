@@ -87,6 +87,11 @@ impl Place {
         }
     }
 
+    /// The folder in which the result appears.
+    pub(super) fn output_path(&self) -> &Path {
+        &self.output_path
+    }
+
     /// Where the result will be.
     pub(super) fn target(&self) -> PathBuf {
         self.output_path.join(&self.name)
@@ -126,6 +131,15 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.named("remove", &self.path()),
         }
+    }
+}
+
+/// The job's folder if there is one, for a look.
+pub(super) fn find(output: &Path, manifest: &Manifest) -> io::Result<Option<Dir>> {
+    match open_folder(CWD, output.join(hidden_name(manifest))) {
+        Ok(folder) => Ok(Some(Dir::from_std_file(folder.into()))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -148,7 +148,7 @@ impl FolderTarget {
                 for piece in tree.map.pieces(extent) {
                     match piece.place {
                         Within::Head => {
-                            self.read_head(piece.offset..piece.offset + piece.length as u64, out)?
+                            self.read_head(piece.offset..piece.offset + piece.length as u64, out)?;
                         }
                         Within::File(file) => tree.read(file, piece, out)?,
                     }

@@ -19,7 +19,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(super) enum Target {
     File(FileTarget),
-    Folder(FolderTarget),
+    Folder(Box<FolderTarget>),
 }
 
 /// Whether the whole could be given its final name.

@@ -288,27 +288,22 @@ fn a_link_that_was_planted_in_the_tree_leads_nowhere_else() {
     }
 }
 
+fn resize(path: &Path, size: u64) {
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(size)
+        .unwrap();
+}
+
 #[test]
 fn a_file_that_was_tampered_with_is_noticed_in_the_end_and_put_right() {
     let (source, download) = example(3);
     let tampering: [fn(&Path); 3] = [
         |tree| fs::remove_file(tree.join("a/b/large")).unwrap(),
-        |tree| {
-            fs::File::options()
-                .write(true)
-                .open(tree.join("a/b/large"))
-                .unwrap()
-                .set_len(9)
-                .unwrap()
-        },
-        |tree| {
-            fs::File::options()
-                .write(true)
-                .open(tree.join("a/b/large"))
-                .unwrap()
-                .set_len(9_999_999)
-                .unwrap()
-        },
+        |tree| resize(&tree.join("a/b/large"), 9),
+        |tree| resize(&tree.join("a/b/large"), 9_999_999),
     ];
     for tamper in tampering {
         let job = download.open();

@@ -4,169 +4,17 @@ mod crash;
 mod file;
 mod folder;
 
-use super::{Committed, Job, JobSpec, open::Surroundings};
+use super::{Committed, Job, JobSpec, Surroundings};
 use crate::storage::{
-    buffer::BufferPool,
     disk::Boot,
     error::{CommitError, StoreError},
-    import::{HashOptions, Import, ScanOptions, hash, share_scan},
+    fixture::{CHUNK, Download, import},
+    import::Import,
     open_files::OpenFiles,
-    verify::{ReceivedChunk, VerifiedChunk, verify},
 };
-use p2p_shared::{
-    chunker::CHUNK_SIZE,
-    hash::HashAlgorithm,
-    id::{ChunkHash, ChunkIndex, PublicKey},
-    manifest::Manifest,
-    testing,
-};
+use p2p_shared::{hash::HashAlgorithm, id::ChunkIndex, manifest::Manifest, testing};
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
-use tokio_util::sync::CancellationToken;
-
-const CHUNK: usize = CHUNK_SIZE as usize;
-
-/// A stream to be downloaded, and a folder to put it in.
-struct Download {
-    output: tempfile::TempDir,
-    manifest: Manifest,
-    hashes: Arc<[ChunkHash]>,
-    stream: Vec<u8>,
-    pool: BufferPool,
-}
-
-impl Download {
-    fn of_file(algorithm: HashAlgorithm, name: &str, stream: Vec<u8>) -> Self {
-        let (manifest, hashes) = testing::file(algorithm, name, &stream);
-        Self::new(manifest, hashes.into(), stream)
-    }
-
-    fn new(manifest: Manifest, hashes: Arc<[ChunkHash]>, stream: Vec<u8>) -> Self {
-        Self {
-            output: tempfile::tempdir().unwrap(),
-            manifest,
-            hashes,
-            stream,
-            pool: BufferPool::default(),
-        }
-    }
-
-    fn chunks(&self) -> u32 {
-        self.manifest.layout().chunks()
-    }
-
-    fn spec(&self) -> JobSpec {
-        JobSpec {
-            manifest: self.manifest.clone(),
-            hashes: self.hashes.clone(),
-            output: self.output.path().to_owned(),
-        }
-    }
-
-    fn open_in(&self, boot: Boot) -> Result<Arc<Job>, StoreError> {
-        let around = Surroundings {
-            files: OpenFiles::new(8),
-            cache: None,
-            boot,
-            // Threads of a job that was dropped need a moment to let go of it.
-            patience: Duration::from_secs(60),
-        };
-        Job::open(self.spec(), &around)
-    }
-
-    fn open(&self) -> Arc<Job> {
-        self.open_in(Boot::numbered(1)).unwrap()
-    }
-
-    /// What a peer would send.
-    fn bytes(&self, chunk: u32) -> &[u8] {
-        let extent = self.manifest.layout().extent(ChunkIndex(chunk));
-        &self.stream[extent.start as usize..extent.end as usize]
-    }
-
-    fn verified(&self, chunk: u32) -> VerifiedChunk {
-        let mut buffer = self.pool.try_acquire().expect("the job gives its buffers back");
-        buffer.extend_from_slice(self.bytes(chunk));
-        let length = buffer.len();
-        let received = ReceivedChunk {
-            peer: PublicKey([1; 32]),
-            file: self.manifest.hash,
-            chunk: ChunkIndex(chunk),
-            bytes: buffer.into_chunk(0..length),
-        };
-        let layout = self.manifest.layout();
-        verify(
-            received,
-            &self.hashes[chunk as usize],
-            self.manifest.algorithm,
-            layout,
-        )
-        .unwrap()
-    }
-
-    fn commit(&self, job: &Job, chunk: u32) -> Result<Committed, CommitError> {
-        job.commit(self.verified(chunk))
-    }
-
-    fn commit_all(&self, job: &Job, chunks: impl IntoIterator<Item = u32>) {
-        for chunk in chunks {
-            self.commit(job, chunk).unwrap();
-        }
-    }
-
-    /// All chunks in an order that only the seed knows.
-    fn shuffled(&self, seed: u64) -> Vec<u32> {
-        let mut chunks: Vec<u32> = (0..self.chunks()).collect();
-        chunks.sort_by_cached_key(|chunk| testing::content(seed * 1000 + u64::from(*chunk), 8));
-        chunks
-    }
-
-    fn target(&self) -> PathBuf {
-        self.output.path().join(self.manifest.name.as_str())
-    }
-
-    /// The job's own folder.
-    fn hidden(&self) -> PathBuf {
-        let names = self.names();
-        let hidden = names
-            .iter()
-            .find(|name| name.starts_with('.'))
-            .expect("a job is begun");
-        self.output.path().join(hidden)
-    }
-
-    /// What is in the output folder.
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.output.path()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    /// The chunks held; every one of them is what it should be.
-    fn held(&self, job: &Job) -> Vec<u32> {
-        let held: Vec<u32> = job.held().ones().map(|chunk| chunk.0).collect();
-        for chunk in &held {
-            let mut bytes = Vec::new();
-            job.read_chunk(ChunkIndex(*chunk), &mut bytes).unwrap();
-            assert_eq!(bytes, self.bytes(*chunk), "chunk {chunk}");
-        }
-        held
-    }
-}
-
-fn import(path: &Path) -> Import {
-    let options = HashOptions {
-        algorithm: HashAlgorithm::Sha256,
-        cache: None,
-        progress: &|_| {},
-        cancel: &CancellationToken::new(),
-    };
-    hash(share_scan(path, ScanOptions::default()).unwrap(), options).unwrap()
-}
