@@ -1,4 +1,4 @@
-//! `docs/security.md` promises nothing that no test proves: every test that it names exists.
+//! `docs/security.md` and `docs/actors.md` promise nothing that no test proves: every test that they name exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +39,7 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_test_that_the_security_document_names_exists() {
+fn every_test_that_the_documents_name_exists() {
     let mut existing = BTreeSet::new();
     for folder in [
         "shared/src",
@@ -50,14 +50,19 @@ fn every_test_that_the_security_document_names_exists() {
     ] {
         functions(&root().join(folder), &mut existing);
     }
-    let document = fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
-    let named = named(&document);
-    assert!(named.len() > 50, "the document names its tests in backquotes");
-    let missing: Vec<_> = named
-        .into_iter()
-        .filter(|name| !existing.contains(*name))
-        .collect();
-    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    for (document, least) in [("docs/security.md", 50), ("docs/actors.md", 20)] {
+        let text = fs::read_to_string(root().join(document)).expect(document);
+        let named = named(&text);
+        assert!(named.len() > least, "{document} names its tests in backquotes");
+        let missing: Vec<_> = named
+            .into_iter()
+            .filter(|name| !existing.contains(*name))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{document} names what is no test: {missing:#?}"
+        );
+    }
 }
 
 #[test]
