@@ -131,8 +131,8 @@ impl Settings {
         let key = |key: Option<SocketAddr>| key.filter(|_| role == Role::Daemon);
         Ok(Config {
             data: self.data.clone(),
-            listen: flags.listen.or(key(self.file.listen)).unwrap_or(listen),
-            api: flags.api.or(key(self.file.api)).unwrap_or(api),
+            listen: flags.listen.or_else(|| key(self.file.listen)).unwrap_or(listen),
+            api: flags.api.or_else(|| key(self.file.api)).unwrap_or(api),
             tracker: self.tracker(flags)?,
             mode: match role {
                 Role::Daemon => Mode::Resume,

@@ -136,7 +136,7 @@ pub struct ShareInfo {
 }
 
 /// What happens with a share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShareState {
     /// Whole, and served to whoever asks.
@@ -213,9 +213,15 @@ pub struct SessionLine {
     /// Whom.
     pub peer: PublicKey,
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: Option<SocketAddr>,
+    /// Its software.
+    pub agent: String,
     /// Files that the session is about.
     pub files: usize,
+    /// Bytes of chunks received from it.
+    pub received: u64,
+    /// Bytes of chunks sent to it.
+    pub sent: u64,
     /// Round trip in milliseconds, when it has been measured.
     pub rtt_ms: Option<f64>,
 }
@@ -227,12 +233,12 @@ pub struct Verified {
     pub hash: FileHash,
     /// Its name.
     pub name: String,
-    /// Chunks that were read.
-    pub chunks: u32,
-    /// Those that are not what they were.
-    pub wrong_chunks: u32,
-    /// The files that they lie in.
-    pub wrong_files: Vec<PathBuf>,
+    /// Chunks that were read and are right.
+    pub good: u64,
+    /// Chunks that are not what they were.
+    pub bad: u64,
+    /// The files that the bad ones lie in.
+    pub files: Vec<PathBuf>,
 }
 
 /// The share that a person means by `id`: its hash, the beginning of it (at least [`SHORTEST_ID`] digits, of one

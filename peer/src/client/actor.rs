@@ -157,7 +157,7 @@ impl TrackerClient {
                 let files = wanted.trackers.get(&tracker).map(|wish| &wish.files);
                 let file = files.and_then(|files| files.get(&call.hash)).cloned();
                 let call = async move {
-                    let request = announcement(&call, file.as_ref());
+                    let request = announcement(&call, file.as_deref());
                     let result = calls::announce(&parts.http, &tracker, &call.token, &request).await;
                     CallReturned {
                         tracker,

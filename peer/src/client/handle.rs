@@ -44,10 +44,11 @@ impl TrackerClientHandle {
     /// want to hear it, and anew after they forgot. Announcing again with another `have` replaces what was said.
     pub fn announce(&self, announcement: Announcement, trackers: &[TrackerUrl]) {
         let hash = announcement.manifest.hash;
+        let announcement = Arc::new(announcement);
         self.wanted.send_modify(|wanted| {
             for tracker in trackers {
                 let wish = wanted.trackers.entry(tracker.clone()).or_default();
-                wish.files.insert(hash, announcement.clone());
+                wish.files.insert(hash, Arc::clone(&announcement));
             }
         });
     }

@@ -9,7 +9,7 @@ use p2p_shared::{
     id::FileHash,
     tracker_api::{AnnounceResponse, HeartbeatResponse, RegisterResponse},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// What the trackers shall know. Kept beside the actor, so that a rebuilt one finds it again.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Wish {
     /// Registered there even with nothing to announce.
     pub(crate) configured: bool,
-    pub(crate) files: HashMap<FileHash, Announcement>,
+    pub(crate) files: HashMap<FileHash, Arc<Announcement>>,
 }
 
 /// Look at [`Wanted`] again, and at the clock.

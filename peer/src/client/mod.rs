@@ -7,7 +7,7 @@
 //! Several trackers are told and asked side by side; one that is away costs the others nothing.
 
 mod actor;
-mod addresses;
+pub(crate) mod addresses;
 mod calls;
 mod error;
 mod handle;
@@ -54,6 +54,7 @@ pub(crate) fn start(
         };
         (tracker.clone(), wish)
     };
+    warn_of_open_keys(config);
     let (wanted, wanted_by_actor) = watch::channel(Wanted {
         trackers: config.urls.iter().map(configured).collect(),
     });
@@ -77,6 +78,16 @@ pub(crate) fn start(
         status: status_for_others,
     };
     Ok(TrackerClientHandle::new(wanted, queries))
+}
+
+/// A key that others can read on the way is worth a word.
+fn warn_of_open_keys(config: &TrackerConfig) {
+    let open = |tracker: &&TrackerUrl| !tracker.is_encrypted() && !tracker.is_loopback();
+    if config.api_key.is_some()
+        && let Some(tracker) = config.urls.iter().find(open)
+    {
+        tracing::warn!(%tracker, "the API key travels unencrypted; use an https:// address");
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use p2p_shared::{
     tracker_api::{AnnounceResponse, Have},
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -134,7 +134,11 @@ impl TrackerState {
     }
 
     /// The calls to make now. `wanted` is what the tracker shall know.
-    pub(crate) fn poll(&mut self, now: Instant, wanted: &HashMap<FileHash, Announcement>) -> Vec<Action> {
+    pub(crate) fn poll(
+        &mut self,
+        now: Instant,
+        wanted: &HashMap<FileHash, Arc<Announcement>>,
+    ) -> Vec<Action> {
         let mut actions = Vec::new();
         match &self.registration {
             Registration::Absent { retry } if *retry <= now => {
@@ -163,7 +167,7 @@ impl TrackerState {
         &mut self,
         now: Instant,
         token: &Arc<str>,
-        wanted: &HashMap<FileHash, Announcement>,
+        wanted: &HashMap<FileHash, Arc<Announcement>>,
         actions: &mut Vec<Action>,
     ) {
         for (hash, announcement) in wanted {
@@ -179,7 +183,7 @@ impl TrackerState {
             if room == 0 {
                 break;
             }
-            let Some((have, full_from)) = share.due(now, wanted.get(hash)) else {
+            let Some((have, full_from)) = share.due(now, wanted.get(hash).map(AsRef::as_ref)) else {
                 continue;
             };
             share.sending = true;
@@ -335,15 +339,6 @@ impl TrackerState {
         let share = self.shares.get_mut(&call.hash)?;
         share.sending = false;
         current.then_some(share)
-    }
-
-    /// Files that the tracker was told of, for the status.
-    pub(crate) fn announced(&self) -> HashSet<FileHash> {
-        let told = self
-            .shares
-            .iter()
-            .filter(|(_, s)| s.told.is_some() && s.wants_from.is_none());
-        told.map(|(hash, _)| *hash).collect()
     }
 }
 

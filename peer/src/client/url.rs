@@ -1,5 +1,6 @@
 //! Where a tracker is: a checked `http://` or `https://` address.
 
+use p2p_shared::tracker_url::check_tracker_url;
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -85,7 +86,10 @@ impl FromStr for TrackerUrl {
         }
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
-        Ok(Self(url))
+        let url = Self(url);
+        // What a ticket could not carry would be refused much later, by whoever reads the ticket.
+        check_tracker_url(&url.to_string()).map_err(|error| malformed(&error.to_string()))?;
+        Ok(url)
     }
 }
 
@@ -161,6 +165,7 @@ mod tests {
         assert!(error("ftp://h").contains("not by ftp://"));
         assert!(error("http://h/?a=b").contains("nothing follows"));
         assert!(error("http://h:0").contains("port 0"));
+        assert!(error(&format!("http://h/{}", "x".repeat(300))).contains("more than 255"));
     }
 
     #[test]

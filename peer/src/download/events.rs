@@ -15,7 +15,10 @@ use crate::{
     connection::SwarmEvent,
     error::Failure,
     event::{Event, PathLine},
-    p2p::session::news::{ChunkEvent, ChunkNews},
+    p2p::session::{
+        SessionHandle,
+        news::{ChunkEvent, ChunkNews},
+    },
     storage::{CommitError, FinishError, Job, ReceivedChunk, StoreError},
 };
 use actix::{AsyncContext as _, Context, Handler, MessageResult};
@@ -38,6 +41,10 @@ impl Handler<SwarmEvent> for DownloadCoordinator {
     fn handle(&mut self, event: SwarmEvent, _ctx: &mut Self::Context) {
         fail_point!("DownloadCoordinator::SwarmEvent");
         let SwarmEvent::Session { session, path, .. } = event;
+        // Said again whenever more is known of its peers; joining anew would drop the questions under way.
+        if self.is_joined(&session) {
+            return;
+        }
         self.spec.sink.send(Event::Path(PathLine {
             peer: session.about().peer,
             path,
@@ -69,6 +76,11 @@ impl Handler<ChunkEvent> for DownloadCoordinator {
 }
 
 impl DownloadCoordinator {
+    fn is_joined(&self, session: &SessionHandle) -> bool {
+        let known = self.sessions.get(&session.about().peer);
+        known.is_some_and(|known| known.about().session == session.about().session)
+    }
+
     fn on_news(&mut self, peer: PublicKey, news: ChunkNews) {
         let actions = match news {
             ChunkNews::Attached(bits) => self.on_attached(peer, bits),

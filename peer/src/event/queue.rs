@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,7 @@ pub fn channel() -> (EventSink, EventStream) {
         queue: Mutex::default(),
         changed: Notify::new(),
         sinks: AtomicUsize::new(1),
+        is_read: AtomicBool::new(true),
     });
     let stream = EventStream {
         shared: shared.clone(),
@@ -50,6 +51,7 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Notify,
     sinks: AtomicUsize,
+    is_read: AtomicBool,
 }
 
 #[derive(Default)]
@@ -75,6 +77,13 @@ impl EventSink {
             event => shared.lock().push(event),
         }
         shared.changed.notify_one();
+    }
+
+    /// Whether somebody still reads what is sent.
+    pub fn is_heard(&self) -> bool {
+        self.shared
+            .as_ref()
+            .is_some_and(|shared| shared.is_read.load(Ordering::Relaxed))
     }
 
     /// Reports that the operation goes over to `phase`.
@@ -111,6 +120,12 @@ impl Drop for EventSink {
         {
             shared.changed.notify_one();
         }
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.shared.is_read.store(false, Ordering::Relaxed);
     }
 }
 
@@ -265,6 +280,18 @@ mod tests {
     #[test]
     fn a_sink_that_nobody_reads_takes_everything() {
         let sink = EventSink::none();
-        sink.clone().phase(Phase::Hashing);
+        sink.phase(Phase::Hashing);
+        assert!(!sink.is_heard());
+    }
+
+    #[test]
+    fn a_sink_knows_when_its_reader_has_gone() {
+        let (sink, stream) = channel();
+        assert!(sink.is_heard());
+        drop(stream);
+        assert!(!sink.is_heard());
+        for i in 0..2 * QUEUE_LIMIT {
+            sink.warning("nobody", i.to_string());
+        }
     }
 }

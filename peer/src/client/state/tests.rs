@@ -59,7 +59,7 @@ fn complete() -> AnnounceResponse {
 struct Bench {
     state: TrackerState,
     now: Instant,
-    wanted: HashMap<FileHash, Announcement>,
+    wanted: HashMap<FileHash, Arc<Announcement>>,
 }
 
 impl Bench {
@@ -88,7 +88,8 @@ impl Bench {
     }
 
     fn want(&mut self, announcement: Announcement) {
-        self.wanted.insert(announcement.manifest.hash, announcement);
+        self.wanted
+            .insert(announcement.manifest.hash, Arc::new(announcement));
     }
 
     fn poll(&mut self) -> Vec<Action> {

@@ -18,6 +18,13 @@ use std::{sync::Arc, time::Duration};
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits for what comes soon or never.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .expect("it did not come")
+}
+
 /// The client with its supervisor.
 struct Bench {
     client: TrackerClientHandle,
@@ -209,7 +216,7 @@ async fn a_tracker_that_is_away_costs_the_others_nothing_and_is_named() {
             .is_some_and(|tracker| tracker.error.is_some());
         here && away
     });
-    drop(settled.await.unwrap());
+    drop(soon(settled).await.unwrap());
     let outcome = bench
         .client
         .announced(&FileHash([7; 32]), &both, Duration::ZERO)
@@ -234,7 +241,7 @@ async fn a_tracker_that_comes_back_is_registered_with() {
             .get(&tracker.url)
             .is_some_and(|t| t.error.is_some())
     };
-    drop(status.wait_for(failed).await.unwrap());
+    drop(soon(status.wait_for(failed)).await.unwrap());
     tracker = Tracker::start_on(address);
     tracker
         .heard(|said| said.contains(&Said::Registered { port: 6881 }))

@@ -15,7 +15,7 @@ use std::{
     net::TcpListener,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 /// What a peer said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +127,11 @@ impl Tracker {
 
     /// Waits until what was said satisfies `enough`, and returns it.
     pub(super) async fn heard(&mut self, enough: impl Fn(&[Said]) -> bool) -> Vec<Said> {
-        self.said.wait_for(|said| enough(said)).await.unwrap().clone()
+        let heard = timeout(super::PATIENCE, self.said.wait_for(|said| enough(said))).await;
+        match heard.map(|said| said.unwrap().clone()) {
+            Ok(said) => said,
+            Err(_) => panic!("only this was said: {:?}", self.said.borrow()),
+        }
     }
 
     pub(super) async fn stop(&self) {

@@ -1,0 +1,83 @@
+//! `DIR/api.json`: where the local API listens, and what it wants to see.
+
+use crate::{error::Failure, root::lock::write_private};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// The file in the data folder.
+const FILE_NAME: &str = "api.json";
+
+/// What a client of the local API needs to know.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiInfo {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What every request carries as `Authorization: Bearer`. Secret.
+    pub token: String,
+    /// The process.
+    pub pid: u32,
+}
+
+impl std::fmt::Debug for ApiInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ApiInfo({}, process {})", self.address, self.pid)
+    }
+}
+
+/// The file; taken away when this is dropped.
+#[derive(Debug)]
+pub(crate) struct InfoFile {
+    path: PathBuf,
+}
+
+impl ApiInfo {
+    /// For an API of this process that listens on `address`, with a new token.
+    pub(crate) fn new(address: SocketAddr) -> Result<Self, Failure> {
+        let mut token = [0; 32];
+        getrandom::fill(&mut token)
+            .map_err(|error| Failure::internal(format!("the system gives no random bytes: {error}")))?;
+        Ok(Self {
+            address,
+            token: data_encoding::HEXLOWER.encode(&token),
+            pid: std::process::id(),
+        })
+    }
+
+    /// What the peer on `data` wrote; none if none did.
+    pub(crate) fn read(data: &Path) -> Result<Option<Self>, Failure> {
+        let path = data.join(FILE_NAME);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| Failure::io("read", &path, &error))?,
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            Failure::disk(format!(
+                "{} is damaged: {error}; restart the peer",
+                path.display()
+            ))
+        })
+    }
+
+    /// Writes it for the owner alone.
+    pub(crate) fn write(&self, data: &Path) -> Result<InfoFile, Failure> {
+        let path = data.join(FILE_NAME);
+        let failed = |error: io::Error| Failure::io("write", &path, &error);
+        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        write_private(&path, &text).map_err(failed)?;
+        Ok(InfoFile { path })
+    }
+}
+
+impl Drop for InfoFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            // It names a port that nobody listens on; clients notice.
+            tracing::debug!(path = %self.path.display(), %error, "cannot be removed");
+        }
+    }
+}

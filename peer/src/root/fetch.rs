@@ -1,0 +1,261 @@
+//! `get`: from a ticket or a bare hash to a file under its name.
+
+use super::{Orders, downloads::Fetch, orders::Online, trackers};
+use crate::{
+    client::TrackerUrl,
+    config::Mode,
+    download::{
+        DownloadSpec, DownloadStatus, Pause, Stage,
+        swarm::{Nobody, Swarm, Trackers},
+    },
+    error::Failure,
+    event::{Done, EventSink, Phase},
+    operation::{GetRequest, Wanted},
+};
+use p2p_shared::{id::FileHash, manifest::Manifest, protocol::PeerHint};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long a bare hash waits for a tracker that does not answer, at most: without it there is nothing to wait for.
+const TRACKER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause before a tracker that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// For ever, as a deadline: nobody waits a year for a peer.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Orders {
+    /// Fetches what `request` names; returns when it stands under its name, durable.
+    ///
+    /// The download goes on if the future is dropped. It is given up (and goes on in a peer that stays) when nobody was
+    /// reached in time, and when the disk is full.
+    pub async fn get(&self, request: GetRequest, sink: EventSink) -> Result<Done, Failure> {
+        let online = self.online()?;
+        sink.phase(Phase::Connecting);
+        let patience = match request.timeout {
+            0 => FOR_EVER,
+            seconds => Duration::from_secs(seconds).min(FOR_EVER),
+        };
+        let deadline = Instant::now() + patience;
+        let told = told(&request, &online.client.configured())?;
+        let manifest = match &request.what {
+            Wanted::Ticket(ticket) => ticket.manifest.clone(),
+            Wanted::Hash(hash) => look_up(online, hash, &told, deadline, &sink).await?,
+        };
+        let file = manifest.hash;
+        let was_share = self.is_share(&file).await?;
+        let name = manifest.name.to_string();
+        self.parts.book.set(file, &told)?;
+        let fetch = self.fetch(&request, manifest, &told, sink).await?;
+        let ended = follow(&fetch, &name, patience, deadline).await;
+        let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
+        match &ended {
+            Ok(_) if !keeps => self.forget(&file).await?,
+            Err(_) if self.parts.mode == Mode::OnDemand => online.downloads.stop(&file, true).await,
+            _ => {}
+        }
+        ended
+    }
+
+    async fn fetch(
+        &self,
+        request: &GetRequest,
+        manifest: Manifest,
+        told: &[TrackerUrl],
+        sink: EventSink,
+    ) -> Result<Fetch, Failure> {
+        let online = self.online()?;
+        let seeders = match &request.what {
+            Wanted::Ticket(ticket) => ticket
+                .seeders
+                .iter()
+                .map(|seeder| PeerHint {
+                    key: seeder.key,
+                    addresses: seeder.addresses.clone(),
+                })
+                .collect(),
+            Wanted::Hash(_) => Vec::new(),
+        };
+        let (output, swarm) = (request.output.clone(), swarm(online, told));
+        let fetch = online.downloads.start(manifest.hash, move |sink| DownloadSpec {
+            manifest: Arc::new(manifest),
+            hashes: None,
+            output,
+            seeders,
+            swarm,
+            sink,
+        });
+        let fetch = fetch.await?;
+        fetch.listen(sink, Phase::Connecting);
+        Ok(fetch)
+    }
+
+    async fn is_share(&self, file: &FileHash) -> Result<bool, Failure> {
+        let shares = self.parts.store.shares().await?;
+        Ok(shares.iter().any(|share| share.manifest.hash == *file))
+    }
+
+    /// What was fetched by a peer that ends with it is nobody's share; the file stays.
+    async fn forget(&self, file: &FileHash) -> Result<(), Failure> {
+        self.online()?.client.stop(file);
+        self.parts.store.remove(*file).await?;
+        self.parts.book.set(*file, &[])
+    }
+
+    /// Takes up the shares and downloads of earlier runs.
+    pub(super) async fn resume(&self) -> Result<(), Failure> {
+        for share in self.parts.store.shares().await? {
+            if let Err(failure) = self.resume_share(share.manifest).await {
+                tracing::warn!(path = %share.path.display(), %failure, "a share is not taken up again");
+            }
+        }
+        for job in self.parts.store.jobs().await? {
+            let name = job.manifest.name.to_string();
+            if let Err(failure) = self.resume_job(job.manifest.hash).await {
+                tracing::warn!(name, %failure, "a download is not taken up again");
+            }
+        }
+        Ok(())
+    }
+
+    async fn resume_share(&self, manifest: Manifest) -> Result<(), Failure> {
+        let online = self.online()?;
+        let told = trackers::union(&[&online.client.configured(), &self.parts.book.of(&manifest.hash)]);
+        let Some(served) = self.parts.store.open(manifest.hash).await? else {
+            return Err(Failure::not_found("it is gone"));
+        };
+        swarm(online, &told).announce(&Arc::new(manifest), served.hashes(), true);
+        Ok(())
+    }
+
+    async fn resume_job(&self, file: FileHash) -> Result<(), Failure> {
+        let online = self.online()?;
+        let mut told = self.parts.book.of(&file);
+        if told.is_empty() {
+            told = online.client.configured();
+        }
+        let job = self.parts.store.resume_job(file).await?;
+        let swarm = swarm(online, &told);
+        let start = online.downloads.start(file, move |sink| DownloadSpec {
+            manifest: Arc::new(job.manifest().clone()),
+            hashes: Some(Arc::clone(job.hashes())),
+            output: job.spec().output.clone(),
+            seeders: Vec::new(),
+            swarm,
+            sink,
+        });
+        start.await.map(drop)
+    }
+}
+
+fn swarm(online: &Online, told: &[TrackerUrl]) -> Arc<dyn Swarm> {
+    match told {
+        [] => Arc::new(Nobody),
+        urls => Arc::new(Trackers {
+            client: online.client.clone(),
+            urls: urls.into(),
+        }),
+    }
+}
+
+/// The trackers that are told of a download: the ticket's and those named with it; else those of the configuration.
+fn told(request: &GetRequest, configured: &[TrackerUrl]) -> Result<Vec<TrackerUrl>, Failure> {
+    let of_ticket: Vec<TrackerUrl> = match &request.what {
+        Wanted::Ticket(ticket) => ticket
+            .trackers
+            .iter()
+            .filter_map(|url| url.parse().ok())
+            .collect(),
+        Wanted::Hash(_) => Vec::new(),
+    };
+    let told = trackers::union(&[&of_ticket, &request.trackers]);
+    let told = if told.is_empty() {
+        configured.to_vec()
+    } else {
+        told
+    };
+    match &request.what {
+        Wanted::Hash(hash) if told.is_empty() => Err(Failure::usage(format!(
+            "the bare hash {hash} does not say where to look; add --tracker URL, or use the share's ticket"
+        ))),
+        _ => Ok(told),
+    }
+}
+
+/// Asks for the record of a bare hash until somebody answers or the time is up.
+async fn look_up(
+    online: &Online,
+    hash: &FileHash,
+    trackers: &[TrackerUrl],
+    deadline: Instant,
+    sink: &EventSink,
+) -> Result<Manifest, Failure> {
+    let deadline = deadline.min(Instant::now() + TRACKER_PATIENCE);
+    let mut warned = false;
+    loop {
+        let error = match online.client.file(hash, trackers).await {
+            Ok(manifest) => return Ok(manifest),
+            Err(error) => error,
+        };
+        if error.is_file_unknown() {
+            let names: Vec<_> = trackers.iter().map(ToString::to_string).collect();
+            return Err(Failure::not_found(format!(
+                "no tracker knows {hash} (asked: {}); check the hash, or ask for the share's ticket",
+                names.join(", ")
+            )));
+        }
+        if !error.is_worth_retrying() || Instant::now() + ASK_AGAIN >= deadline {
+            return Err(Failure::from(&error));
+        }
+        if !std::mem::replace(&mut warned, true) {
+            sink.warning("tracker", format!("{error}; trying again"));
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Waits for the end of a download, but not longer than until `deadline` for the first peer, nor for room on the disk.
+async fn follow(fetch: &Fetch, name: &str, patience: Duration, deadline: Instant) -> Result<Done, Failure> {
+    let mut status = fetch.handle.status();
+    let at_start = status.borrow_and_update().report.bytes;
+    let reached = |status: &DownloadStatus| status.peers > 0 || status.report.bytes > at_start;
+    let settled = status.wait_for(|status| reached(status) || has_stopped(status));
+    let too_late = timeout_at(deadline, settled).await.is_err();
+    if too_late {
+        return Err(nobody(&status.borrow(), name, patience));
+    }
+    // An error means that the download is gone; `finished` then says so.
+    drop(status.wait_for(has_stopped).await);
+    let full = match &status.borrow().stage {
+        Stage::Paused(Pause::NoSpace(failure)) => Some(failure.clone()),
+        _ => None,
+    };
+    match full {
+        Some(failure) => Err(failure),
+        None => fetch.handle.finished().await,
+    }
+}
+
+/// Whether there is nothing more to wait for.
+fn has_stopped(status: &DownloadStatus) -> bool {
+    status.stage.is_over() || matches!(status.stage, Stage::Paused(Pause::NoSpace(_)))
+}
+
+fn nobody(status: &DownloadStatus, name: &str, patience: Duration) -> Failure {
+    let known = match status.reach.known + status.reach.pending + status.reach.backing_off {
+        0 => "nobody is known to have it".to_owned(),
+        1 => "one peer is known to have it and does not answer".to_owned(),
+        peers => format!("{peers} peers are known to have it and none answers"),
+    };
+    let trouble = status
+        .trouble
+        .as_ref()
+        .map(|trouble| format!(" ({trouble})"))
+        .unwrap_or_default();
+    Failure::unreachable(format!(
+        "nobody could be reached for {name} within {} s: {known}{trouble}; check that somebody seeds it, and run the same \
+         command again",
+        patience.as_secs()
+    ))
+}

@@ -1,0 +1,215 @@
+//! What a running peer can be told to do. Cheap to clone, usable from any thread; each verb's longer ones live in files
+//! of their own.
+
+use super::{downloads::Downloads, tickets::Maker, trackers::TrackerBook};
+use crate::{
+    client::{ClientStatus, TrackerClientHandle},
+    config::{Config, Mode},
+    connection::ConnectionManagerHandle,
+    error::Failure,
+    operation::{self, IdentityInfo, PeerStatus, SessionLine, ShareInfo, ShareState, TrackerInfo},
+    p2p::session::news::SessionInfo,
+    storage::{ChunkStoreHandle, JobInfo},
+};
+use p2p_shared::{crypto::identity::Identity, manifest::Manifest};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+
+/// The verbs of a running peer.
+#[derive(Clone)]
+pub struct Orders {
+    pub(super) parts: Arc<Parts>,
+}
+
+/// What the verbs work with.
+pub(super) struct Parts {
+    pub(super) mode: Mode,
+    pub(super) started: Instant,
+    pub(super) store: ChunkStoreHandle,
+    pub(super) book: TrackerBook,
+    /// None in a peer that only looks into its data folder.
+    pub(super) online: Option<Online>,
+}
+
+/// What connects a peer with others.
+pub(super) struct Online {
+    pub(super) identity: Arc<Identity>,
+    /// Where its listener is bound.
+    pub(super) listen: SocketAddr,
+    pub(super) client: TrackerClientHandle,
+    pub(super) connections: ConnectionManagerHandle,
+    pub(super) downloads: Downloads,
+}
+
+impl std::fmt::Debug for Orders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Orders({:?})", self.parts.mode)
+    }
+}
+
+impl Online {
+    /// What tickets say of this peer.
+    pub(super) fn maker(&self) -> Maker {
+        let status = self.client.status();
+        let observed = status
+            .borrow()
+            .trackers
+            .values()
+            .filter_map(|tracker| tracker.observed)
+            .collect();
+        Maker {
+            key: self.identity.public_key(),
+            listen: self.listen,
+            observed,
+        }
+    }
+}
+
+impl Orders {
+    pub(super) fn new(
+        config: &Config,
+        store: ChunkStoreHandle,
+        online: Option<Online>,
+    ) -> Result<Self, Failure> {
+        let parts = Parts {
+            mode: config.mode,
+            started: Instant::now(),
+            store,
+            book: TrackerBook::open(&config.data)?,
+            online,
+        };
+        Ok(Self {
+            parts: Arc::new(parts),
+        })
+    }
+
+    pub(super) fn online(&self) -> Result<&Online, Failure> {
+        self.parts
+            .online
+            .as_ref()
+            .ok_or_else(|| Failure::internal("a peer that is offline was told to connect"))
+    }
+
+    /// Who this peer is.
+    pub fn id(&self) -> Result<IdentityInfo, Failure> {
+        let identity = &self.online()?.identity;
+        Ok(IdentityInfo {
+            peer_id: identity.peer_id(),
+            public_key: identity.public_key(),
+        })
+    }
+
+    /// All shares, then all downloads that are not whole.
+    pub async fn list(&self) -> Result<Vec<ShareInfo>, Failure> {
+        let shares = self.parts.store.shares().await?;
+        let jobs = self.parts.store.jobs().await?;
+        let shares = shares.into_iter().map(|share| {
+            let state = match (&share.changed, self.parts.mode) {
+                (Some(_), _) => ShareState::Changed,
+                (None, Mode::Offline) => ShareState::Idle,
+                (None, _) => ShareState::Seeding,
+            };
+            let bytes = share.manifest.size;
+            info(share.manifest, share.path, bytes, state)
+        });
+        Ok(shares
+            .chain(jobs.into_iter().map(|job| self.job_info(job)))
+            .collect())
+    }
+
+    fn job_info(&self, job: JobInfo) -> ShareInfo {
+        let online = self.parts.online.as_ref();
+        let state = match online.and_then(|online| online.downloads.find(&job.manifest.hash)) {
+            Some(_) => ShareState::Downloading,
+            None => ShareState::Waiting,
+        };
+        let path = job.output.join(job.manifest.name.as_str());
+        let bytes = job.held_bytes;
+        info(job.manifest, path, bytes, state)
+    }
+
+    /// The share or download that a person means by `id` (see [`operation::find`]).
+    pub async fn find(&self, id: &str) -> Result<ShareInfo, Failure> {
+        let shares = self.list().await?;
+        operation::find(&shares, id).cloned()
+    }
+
+    /// Forgets a share (its files stay), or gives up a download (what was fetched of it goes).
+    pub async fn remove(&self, id: &str) -> Result<ShareInfo, Failure> {
+        let share = self.find(id).await?;
+        if let Some(online) = &self.parts.online {
+            online.downloads.stop(&share.hash, true).await;
+            online.client.stop(&share.hash);
+        }
+        self.parts.store.remove(share.hash).await?;
+        self.parts.book.set(share.hash, &[])?;
+        Ok(share)
+    }
+
+    /// How this peer is doing.
+    pub async fn status(&self) -> Result<PeerStatus, Failure> {
+        let online = self.online()?;
+        Ok(PeerStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.parts.started.elapsed().as_secs(),
+            identity: self.id()?,
+            listen: online.listen,
+            trackers: tracker_lines(&online.client.status().borrow()),
+            sessions: self.sessions().await?,
+            shares: self.list().await?,
+        })
+    }
+}
+
+impl Orders {
+    /// The peers that this one is connected with.
+    pub(super) async fn sessions(&self) -> Result<Vec<SessionLine>, Failure> {
+        let sessions = self.online()?.connections.sessions().await;
+        let sessions = sessions.map_err(|error| {
+            Failure::internal(format!("the table of connections does not answer: {error}"))
+        })?;
+        Ok(sessions.into_iter().map(session_line).collect())
+    }
+
+    /// Ends what is under way; what it has is on disk.
+    pub(super) async fn drain(&self) {
+        if let Some(online) = &self.parts.online {
+            online.downloads.stop_all().await;
+        }
+    }
+}
+
+fn session_line(session: SessionInfo) -> SessionLine {
+    SessionLine {
+        peer: session.peer,
+        address: session.address,
+        agent: session.agent,
+        files: session.files.len(),
+        received: session.received,
+        sent: session.sent,
+        rtt_ms: session.round_trip_ms,
+    }
+}
+
+fn info(manifest: Manifest, path: PathBuf, bytes: u64, state: ShareState) -> ShareInfo {
+    ShareInfo {
+        hash: manifest.hash,
+        name: manifest.name.as_str().to_owned(),
+        kind: manifest.kind,
+        algorithm: manifest.algorithm,
+        size: manifest.size,
+        bytes,
+        path,
+        state,
+    }
+}
+
+fn tracker_lines(status: &ClientStatus) -> Vec<TrackerInfo> {
+    let lines = status.trackers.iter().map(|(url, tracker)| TrackerInfo {
+        url: url.clone(),
+        registered: tracker.is_registered(),
+        announced: tracker.announced.len(),
+        error: tracker.error.as_ref().map(ToString::to_string),
+    });
+    lines.collect()
+}
