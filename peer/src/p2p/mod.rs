@@ -6,3 +6,6 @@ pub mod listener;
 pub mod session;
 pub mod shelf;
 pub mod wire;
+
+#[cfg(test)]
+pub(crate) mod testing;

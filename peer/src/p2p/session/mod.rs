@@ -25,3 +25,6 @@ mod writer;
 
 pub use handle::{About, SessionHandle};
 pub use start::{SessionParts, Started, start};
+
+#[cfg(test)]
+mod session_tests;
