@@ -116,3 +116,7 @@ impl Strangers {
         self.queue.retain(|(_, task)| !task.is_finished());
     }
 }
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;
