@@ -70,3 +70,6 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
     table.send_replace(Some(handle.clone()));
     ConnectionManagerHandle { handle }
 }
+
+#[cfg(test)]
+mod connection_tests;

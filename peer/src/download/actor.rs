@@ -288,11 +288,15 @@ impl DownloadCoordinator {
     }
 
     pub(super) fn join(&mut self, session: &SessionHandle) {
-        let peer = session.about().peer;
-        let before = self.sessions.insert(peer, session.clone());
-        if before.is_some_and(|before| before.about().session != session.about().session) {
-            let actions = self.state.on_detached(&peer);
-            self.carry_out(actions);
+        let about = session.about();
+        match self.sessions.insert(about.peer, session.clone()) {
+            // Offered again: we are at it.
+            Some(before) if before.about().session == about.session => return,
+            Some(_) => {
+                let actions = self.state.on_detached(&about.peer);
+                self.carry_out(actions);
+            }
+            None => {}
         }
         let manifest = &self.spec.manifest;
         let wanted = Wanted {
