@@ -86,3 +86,6 @@ pub fn start(parts: DownloadParts, spec: DownloadSpec) -> DownloadHandle {
     let (handle, life) = supervise(child);
     DownloadHandle::new(file, handle, life, status)
 }
+
+#[cfg(test)]
+mod transfer_tests;
