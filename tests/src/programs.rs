@@ -124,6 +124,9 @@ impl Peer {
     /// One of its commands, with the data directory, `--json`, and loopback for whatever listens.
     pub fn command(&self, command: &str) -> Launch {
         Launch::new("p2p-peer", &self.folder)
+            .env("P2P_JSON", "1")
+            .env("P2P_LISTEN", "127.0.0.1:0")
+            .env("P2P_API", "127.0.0.1:0")
             .arg(command)
             .arg("--data")
             .arg(self.data())

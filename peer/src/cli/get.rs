@@ -58,7 +58,7 @@ pub(super) async fn run(settings: &Settings, args: GetArgs, output: &mut Output)
     let request = GetRequest {
         what,
         trackers: config.tracker.urls.clone(),
-        output: absolute(folder.map_or(Path::new("."), PathBuf::as_path))?,
+        output: absolute(folder.map_or_else(|| Path::new("."), PathBuf::as_path))?,
         timeout: args.timeout.or(section.timeout).unwrap_or(DEFAULT_TIMEOUT),
         keep: seed,
     };

@@ -59,7 +59,7 @@ impl<'a> Display<'a> {
         match event {
             Event::Phase { phase } => self.on_phase(phase),
             Event::Progress(progress) => self.on_progress(&progress),
-            Event::Path(path) => self.on_path(path),
+            Event::Path(path) => self.on_path(&path),
             Event::Warning { message, .. } => self.say(&format!("warning: {}", shown(&message))),
             Event::Ticket(line) if !self.output.is_json() => {
                 let output = &mut *self.output;
@@ -100,7 +100,7 @@ impl<'a> Display<'a> {
         bar.set_message(line(self.phase, progress, &self.path_names()));
     }
 
-    fn on_path(&mut self, path: PathLine) {
+    fn on_path(&mut self, path: &PathLine) {
         self.paths.insert(path.peer, path.path);
     }
 

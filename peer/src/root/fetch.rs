@@ -52,6 +52,13 @@ impl Orders {
         let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
         match &ended {
             Ok(_) if !keeps => self.forget(&file).await?,
+            Ok(_) => self
+                .parts
+                .store
+                .open(file)
+                .await?
+                .into_iter()
+                .for_each(|served| self.keep_open(served)),
             Err(_) if self.parts.mode == Mode::OnDemand => online.downloads.stop(&file, true).await,
             _ => {}
         }
@@ -126,6 +133,7 @@ impl Orders {
             return Err(Failure::not_found("it is gone"));
         };
         swarm(online, &told).announce(&Arc::new(manifest), served.hashes(), true);
+        self.keep_open(served);
         Ok(())
     }
 

@@ -9,10 +9,16 @@ use crate::{
     error::Failure,
     operation::{self, IdentityInfo, PeerStatus, SessionLine, ShareInfo, ShareState, TrackerInfo},
     p2p::session::news::SessionInfo,
-    storage::{ChunkStoreHandle, JobInfo},
+    storage::{ChunkStoreHandle, JobInfo, Served},
 };
-use p2p_shared::{crypto::identity::Identity, manifest::Manifest};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use p2p_shared::{crypto::identity::Identity, id::FileHash, manifest::Manifest};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 /// The verbs of a running peer.
 #[derive(Clone)]
@@ -26,6 +32,8 @@ pub(super) struct Parts {
     pub(super) started: Instant,
     pub(super) store: ChunkStoreHandle,
     pub(super) book: TrackerBook,
+    /// What is seeded. Kept open, for the store forgets of a closed share that its source was found to have changed.
+    seeded: Mutex<HashMap<FileHash, Arc<Served>>>,
     /// None in a peer that only looks into its data folder.
     pub(super) online: Option<Online>,
 }
@@ -75,6 +83,7 @@ impl Orders {
             started: Instant::now(),
             store,
             book: TrackerBook::open(&config.data)?,
+            seeded: Mutex::default(),
             online,
         };
         Ok(Self {
@@ -140,6 +149,7 @@ impl Orders {
             online.downloads.stop(&share.hash, true).await;
             online.client.stop(&share.hash);
         }
+        self.seeded().remove(&share.hash);
         self.parts.store.remove(share.hash).await?;
         self.parts.book.set(share.hash, &[])?;
         Ok(share)
@@ -162,13 +172,23 @@ impl Orders {
 }
 
 impl Orders {
+    /// This is seeded from now on, as long as the peer runs.
+    pub(super) fn keep_open(&self, served: Arc<Served>) {
+        self.seeded().insert(served.manifest().hash, served);
+    }
+
+    fn seeded(&self) -> MutexGuard<'_, HashMap<FileHash, Arc<Served>>> {
+        // A panic in between leaves a map that is still a map.
+        self.parts.seeded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The peers that this one is connected with.
     pub(super) async fn sessions(&self) -> Result<Vec<SessionLine>, Failure> {
         let sessions = self.online()?.connections.sessions().await;
         let sessions = sessions.map_err(|error| {
             Failure::internal(format!("the table of connections does not answer: {error}"))
         })?;
-        Ok(sessions.into_iter().map(session_line).collect())
+        Ok(sessions.iter().map(session_line).collect())
     }
 
     /// Ends what is under way; what it has is on disk.
@@ -179,11 +199,11 @@ impl Orders {
     }
 }
 
-fn session_line(session: SessionInfo) -> SessionLine {
+fn session_line(session: &SessionInfo) -> SessionLine {
     SessionLine {
         peer: session.peer,
         address: session.address,
-        agent: session.agent,
+        agent: session.agent.clone(),
         files: session.files.len(),
         received: session.received,
         sent: session.sent,

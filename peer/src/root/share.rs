@@ -75,7 +75,7 @@ impl Orders {
     ) -> Result<TicketLine, Failure> {
         let online = self.online()?;
         let (manifest, hashes) = (import.manifest.clone(), import.hashes.clone());
-        self.parts.store.add_share(import).await?;
+        self.keep_open(self.parts.store.add_share(import).await?);
         self.parts.book.set(manifest.hash, told)?;
         let announcement = Announcement {
             manifest: Arc::new(manifest.clone()),

@@ -2,8 +2,11 @@
 
 use super::Orders;
 use crate::{
+    client::ClientStatus,
     error::Failure,
     event::{EventSink, Progress},
+    operation::SessionLine,
+    storage::ShareInfo,
 };
 use std::{
     collections::HashSet,
@@ -19,67 +22,73 @@ const EVERY: Duration = Duration::from_millis(500);
 struct Said {
     changed: HashSet<PathBuf>,
     trackers: HashSet<String>,
-    sent: Option<(Instant, u64)>,
+    /// When how many bytes had been sent to how many peers.
+    sent: Option<(Instant, u64, u32)>,
+    /// Bytes went out at the last look: that they stopped is worth a word.
+    moving: bool,
 }
 
 impl Orders {
     /// Reports what happens while this peer seeds. Never returns while the peer runs.
     pub async fn watch(&self, sink: EventSink) -> Result<(), Failure> {
+        let online = self.online()?;
         let mut said = Said::default();
         loop {
             tokio::time::sleep(EVERY).await;
-            self.report_changed(&mut said, &sink).await?;
-            self.report_trackers(&mut said, &sink)?;
-            self.report_rate(&mut said, &sink).await?;
-        }
-    }
-
-    async fn report_changed(&self, said: &mut Said, sink: &EventSink) -> Result<(), Failure> {
-        for share in self.parts.store.shares().await? {
-            let Some(path) = share.changed else { continue };
-            if said.changed.insert(path.clone()) {
-                sink.warning(
-                    "changed",
-                    format!(
-                        "{} is no longer what was shared; what changed is not sent, share it again for the new content",
-                        path.display()
-                    ),
-                );
+            said.report_trackers(&online.client.status().borrow(), &sink);
+            // A part that does not answer is being rebuilt; the next look finds it.
+            if let Ok(shares) = self.parts.store.shares().await {
+                said.report_changed(shares, &sink);
+            }
+            if let Ok(sessions) = self.sessions().await {
+                said.report_rate(&sessions, &sink);
             }
         }
-        Ok(())
+    }
+}
+
+impl Said {
+    fn report_changed(&mut self, shares: Vec<ShareInfo>, sink: &EventSink) {
+        for path in shares.into_iter().filter_map(|share| share.changed) {
+            let message = format!(
+                "{} is no longer what was shared; what changed is not sent, share it again for the new content",
+                path.display()
+            );
+            if self.changed.insert(path) {
+                sink.warning("changed", message);
+            }
+        }
     }
 
-    fn report_trackers(&self, said: &mut Said, sink: &EventSink) -> Result<(), Failure> {
-        let status = self.online()?.client.status();
-        let errors: HashSet<String> = status
-            .borrow()
+    fn report_trackers(&mut self, status: &ClientStatus, sink: &EventSink) {
+        let errors = status
             .trackers
             .values()
-            .filter_map(|tracker| tracker.error.as_ref().map(ToString::to_string))
-            .collect();
-        for error in errors.difference(&said.trackers) {
+            .filter_map(|tracker| tracker.error.as_ref());
+        let errors: HashSet<String> = errors.map(ToString::to_string).collect();
+        for error in errors.difference(&self.trackers) {
             sink.warning("tracker", format!("{error}; trying again"));
         }
-        said.trackers = errors;
-        Ok(())
+        self.trackers = errors;
     }
 
-    async fn report_rate(&self, said: &mut Said, sink: &EventSink) -> Result<(), Failure> {
-        let sessions = self.sessions().await?;
-        let sent = sessions.iter().map(|session| session.sent).sum();
-        let now = Instant::now();
-        let rate = match said.sent.replace((now, sent)) {
-            Some((at, before)) if sent > before => ((sent - before) as f64 / (now - at).as_secs_f64()) as u64,
-            _ => 0,
+    /// Says how fast bytes go out, as long as they do, and when peers come or go.
+    fn report_rate(&mut self, sessions: &[SessionLine], sink: &EventSink) {
+        let (now, sent) = (Instant::now(), sessions.iter().map(|session| session.sent).sum());
+        let peers = sessions.len() as u32;
+        let Some((at, before, peers_before)) = self.sent.replace((now, sent, peers)) else {
+            return;
         };
-        sink.progress(Progress {
-            bytes: sent,
-            total: sent,
-            rate,
-            eta: None,
-            peers: sessions.len() as u32,
-        });
-        Ok(())
+        let more: u64 = u64::saturating_sub(sent, before);
+        let moved = std::mem::replace(&mut self.moving, more > 0) || more > 0;
+        if moved || peers != peers_before {
+            sink.progress(Progress {
+                bytes: sent,
+                total: sent,
+                rate: (more as f64 / (now - at).as_secs_f64()) as u64,
+                eta: None,
+                peers,
+            });
+        }
     }
 }
