@@ -188,6 +188,8 @@ pub(crate) enum Write {
     },
     /// Unfinished records that nobody goes on with.
     DropUnfinishedBefore(u64),
+    /// Peers that nobody has heard of since this time (Unix milliseconds) are forgotten.
+    ForgetPeersBefore(u64),
     /// A peer holds a file, wholly (`Some(true)`), in part (`Some(false)`) or no more (`None`).
     SetHave {
         /// Which file.

@@ -17,11 +17,14 @@ use tokio::sync::oneshot;
 /// Writes of one transaction at most: a group takes some tens of milliseconds, and nobody waits for more than two.
 const GROUP: usize = 4096;
 
-/// How often unfinished records are looked through.
+/// How often the store is looked through for what nobody needs any more.
 const SWEEP: Duration = Duration::from_secs(600);
 
 /// An unfinished record with which nobody went on for so long (in milliseconds) is dropped.
 const ABANDONED: u64 = 3_600_000;
+
+/// A peer that was not heard of for so long (30 days, in milliseconds) is forgotten. It is known again when it registers.
+const FORGOTTEN: u64 = 30 * 86_400_000;
 
 /// Why a write was not done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -144,8 +147,13 @@ impl Handler<SweepTick> for StoreWriter {
 
     fn handle(&mut self, SweepTick: SweepTick, ctx: &mut Self::Context) {
         fail_point!("StoreWriter::SweepTick");
-        let before = self.clock.now().saturating_sub(ABANDONED);
-        self.add((Write::DropUnfinishedBefore(before), None), ctx);
+        let now = self.clock.now();
+        for sweep in [
+            Write::DropUnfinishedBefore(now.saturating_sub(ABANDONED)),
+            Write::ForgetPeersBefore(now.saturating_sub(FORGOTTEN)),
+        ] {
+            self.add((sweep, None), ctx);
+        }
     }
 }
 

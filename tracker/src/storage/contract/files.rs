@@ -64,6 +64,8 @@ pub(crate) async fn a_removed_file_leaves_nothing_behind(store: &dyn Store) {
     assert_eq!(store.digests(hash, 0..1).await.unwrap(), None);
     let snapshot = store.snapshot(0).await.unwrap();
     assert!(snapshot.files.is_empty() && snapshot.members.is_empty());
+    let (_, files) = store.peer(peer(ANNA, 5).peer_id()).await.unwrap().unwrap();
+    assert_eq!(files, 0);
     // It may be announced again, and nobody is in its swarm then.
     assert_eq!(add(store, &record, by(BERT, 6)).await, Written::Added);
     assert!(store.snapshot(0).await.unwrap().members.is_empty());

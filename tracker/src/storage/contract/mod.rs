@@ -51,6 +51,7 @@ macro_rules! store_contract {
                 peers_are_listed_in_the_order_of_their_ids
                 a_snapshot_holds_who_is_online_and_what_they_have
                 an_old_touch_does_not_turn_time_back
+                who_was_not_heard_of_for_long_is_forgotten
                 membership_of_unknown_files_and_peers_is_missing
                 writes_of_one_commit_see_each_other
                 keys_read_back_and_are_not_added_twice

@@ -101,6 +101,23 @@ pub(crate) async fn an_old_touch_does_not_turn_time_back(store: &dyn Store) {
     assert_eq!(store.known_peers().await.unwrap(), 1);
 }
 
+pub(crate) async fn who_was_not_heard_of_for_long_is_forgotten(store: &dyn Store) {
+    let record = small(1);
+    add(store, &record, by(ANNA, 5)).await;
+    for (key, at) in [(ANNA, 99), (BERT, 100)] {
+        write(store, Write::PutPeer(peer(key, at))).await;
+        have(store, record.0.hash, key, Some(true)).await;
+    }
+    write(store, Write::ForgetPeersBefore(100)).await;
+    assert_eq!(store.peer(peer(ANNA, 0).peer_id()).await.unwrap(), None);
+    assert_eq!(store.known_peers().await.unwrap(), 1);
+    let snapshot = store.snapshot(0).await.unwrap();
+    assert_eq!((snapshot.peers.len(), snapshot.members.len()), (1, 1));
+    // It comes back as a new peer, with nothing.
+    write(store, Write::PutPeer(peer(ANNA, 200))).await;
+    assert_eq!(store.peer(peer(ANNA, 0).peer_id()).await.unwrap().unwrap().1, 0);
+}
+
 pub(crate) async fn membership_of_unknown_files_and_peers_is_missing(store: &dyn Store) {
     let record = small(1);
     write(store, Write::PutPeer(peer(ANNA, 5))).await;

@@ -29,6 +29,7 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Outcome {
         Write::FinishFile { record, by } => finish_file(db, *record, by),
         Write::DropUnfinished { hash, peer } => drop_unfinished(db, hash, peer),
         Write::DropUnfinishedBefore(time) => drop_unfinished_before(db, *time),
+        Write::ForgetPeersBefore(time) => forget_peers_before(db, *time),
         Write::SetHave { hash, peer, seeder } => set_have(db, hash, peer, *seeder),
         Write::RemoveFile(hash) => remove_file(db, hash),
         Write::AddKey(key) => add_key(db, key),
@@ -106,6 +107,15 @@ fn end_peers(db: &Connection, peers: &[PeerId]) -> Outcome {
     for peer in peers {
         end.execute([peer.as_uuid().as_bytes()])?;
     }
+    Ok(Written::Done)
+}
+
+fn forget_peers_before(db: &Connection, time: u64) -> Outcome {
+    let time = integer(time);
+    db.prepare_cached("DELETE FROM file_peers WHERE peer IN (SELECT id FROM peers WHERE last_seen < ?)")?
+        .execute([time])?;
+    db.prepare_cached("DELETE FROM peers WHERE last_seen < ?")?
+        .execute([time])?;
     Ok(Written::Done)
 }
 
