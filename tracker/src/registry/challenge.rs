@@ -25,7 +25,6 @@ pub(crate) struct Challenges {
 struct Open {
     key: PublicKey,
     challenger: Challenger,
-    end: u64,
 }
 
 impl Challenges {
@@ -33,9 +32,8 @@ impl Challenges {
     pub(crate) fn keep(&mut self, key: PublicKey, challenger: Challenger, now: u64) {
         self.forget_ended(now);
         let nonce = challenger.challenge().nonce;
-        let end = now + LIFE;
-        self.open.insert(nonce, Open { key, challenger, end });
-        self.ends.push_back((end, nonce));
+        self.open.insert(nonce, Open { key, challenger });
+        self.ends.push_back((now + LIFE, nonce));
     }
 
     /// Takes the challenge that `key` answers; `None` if there is none of this name for this key, or not any more.
@@ -44,8 +42,7 @@ impl Challenges {
         if self.open.get(nonce)?.key != *key {
             return None;
         }
-        let open = self.open.remove(nonce)?;
-        (open.end > now).then_some(open.challenger)
+        self.open.remove(nonce).map(|open| open.challenger)
     }
 
     fn forget_ended(&mut self, now: u64) {
