@@ -41,6 +41,10 @@ const REGISTRY_PERMITS: usize = 4096;
 /// Writes that may wait for the store: two groups.
 const WRITER_PERMITS: usize = 8192;
 
+/// How long a call waits for registry or store: whoever calls the tracker has an answer within 3 s, if only that it is
+/// busy.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
 /// How long the actors have for ending. Together with the server's time less than the 15 s of a clean stop.
 const ACTORS_END: Duration = Duration::from_secs(4);
 
@@ -214,6 +218,7 @@ fn start_writer(supervisor: &mut Supervisor, store: Arc<dyn Store>, clock: Clock
         StoreWriter::new(Arc::clone(&store), clock)
     })
     .permits(WRITER_PERMITS)
+    .deadline(ANSWER_WITHIN)
     .before_stop(|writer| StoreWriterHandle::new(writer).flush());
     StoreWriterHandle::new(supervisor.start(spec))
 }
@@ -221,6 +226,7 @@ fn start_writer(supervisor: &mut Supervisor, store: Arc<dyn Store>, clock: Clock
 fn start_registry(supervisor: &mut Supervisor, parts: RegistryParts) -> RegistryHandle {
     let spec = ChildSpec::new("TrackerRegistry", move |_| TrackerRegistry::new(parts.clone()))
         .permits(REGISTRY_PERMITS)
+        .deadline(ANSWER_WITHIN)
         .before_stop(|registry| RegistryHandle::new(registry).flush());
     RegistryHandle::new(supervisor.start(spec))
 }

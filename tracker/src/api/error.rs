@@ -9,7 +9,7 @@ use crate::{
     storage::{StoreError, writer::CommitError},
 };
 use actix_web::{
-    HttpResponse, ResponseError,
+    HttpResponse, HttpResponseBuilder, ResponseError,
     http::{
         StatusCode,
         header::{self, HeaderName, HeaderValue},
@@ -170,6 +170,15 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// The beginning of the answer to a health check.
+pub(crate) fn health(in_order: bool) -> HttpResponseBuilder {
+    HttpResponse::build(if in_order {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    })
 }
 
 /// A call failed.

@@ -3,7 +3,7 @@
 //! `/healthz` fails when a restart might help: the registry does not answer. `/readyz` fails also while the tracker shuts
 //! down or its store does not answer, which a restart would not mend.
 
-use super::{Api, stats::VERSION};
+use super::{Api, error, stats::VERSION};
 use actix_web::{HttpResponse, web};
 use p2p_shared::tracker_api::{Health, HealthStatus};
 use std::time::Duration;
@@ -44,11 +44,7 @@ async fn store_fault(api: &Api) -> Option<String> {
 }
 
 fn respond(api: &Api, otherwise: HealthStatus, fault: Option<String>) -> HttpResponse {
-    let mut response = match fault {
-        None => HttpResponse::Ok(),
-        Some(_) => HttpResponse::ServiceUnavailable(),
-    };
-    response.json(Health {
+    error::health(fault.is_none()).json(Health {
         status: if fault.is_none() {
             HealthStatus::Ok
         } else {
