@@ -9,6 +9,7 @@ mod catalogue;
 mod clock;
 pub mod config;
 mod data;
+pub mod open_files;
 mod registry;
 mod root;
 mod server;

@@ -61,6 +61,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let (config, logging) = config::load(&cli.flags).map_err(Failure::configuration)?;
     start_logging(&logging)?;
+    if let Err(error) = p2p_tracker::open_files::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -79,7 +82,13 @@ fn start_logging(logging: &Logging) -> Result<(), Failure> {
         LogFormat::Text => logger::Format::Text,
         LogFormat::Json => logger::Format::Json,
     };
-    logger::init(format, &logging.filter).map_err(Failure::configuration)
+    logger::init(format, &logging.filter).map_err(Failure::configuration)?;
+    // A panic is an event like others: a field of the log, not a text between its lines.
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(%panic, %backtrace, "panic");
+    }));
+    Ok(())
 }
 
 async fn serve(mut tracker: TrackerHandle, mut signals: Signals) -> Result<(), Failure> {

@@ -2,7 +2,10 @@
 //!
 //! Last up and first to stop. Knows no route; those are in [`api`](crate::api).
 
-use crate::api::{self, Api};
+use crate::{
+    api::{self, Api},
+    open_files,
+};
 use actix_web::{
     App, HttpServer,
     dev::{Extensions, Server},
@@ -27,8 +30,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A client has this long to send a request's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections a worker serves; further ones wait in the backlog.
-const CONNECTIONS_A_WORKER: usize = 20_000;
+/// Connections a worker serves at most; further ones wait in the backlog.
+const CONNECTIONS_A_WORKER: u64 = 20_000;
+
+/// Files that the tracker needs for itself: database, threads, logs.
+const OWN_FILES: u64 = 64;
 
 /// Database reads and hashing of one worker at once.
 const BLOCKING_THREADS: usize = 8;
@@ -67,7 +73,7 @@ pub(crate) fn start(listener: TcpListener, api: Api, workers: usize) -> io::Resu
     })
     .workers(workers)
     .worker_max_blocking_threads(BLOCKING_THREADS)
-    .max_connections(CONNECTIONS_A_WORKER)
+    .max_connections(connections(workers))
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_PATIENCE)
     .shutdown_timeout(DRAIN.as_secs())
@@ -75,6 +81,12 @@ pub(crate) fn start(listener: TcpListener, api: Api, workers: usize) -> io::Resu
     .on_connect(set_options)
     .listen(listener)?;
     Ok(server.run())
+}
+
+/// How many connections each worker may serve, so that there are files left for the database.
+fn connections(workers: usize) -> usize {
+    let files = open_files::limit().saturating_sub(OWN_FILES);
+    (files / workers.max(1) as u64).clamp(1, CONNECTIONS_A_WORKER) as usize
 }
 
 /// Sets what every accepted connection gets.

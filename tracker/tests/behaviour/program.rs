@@ -313,3 +313,30 @@ async fn what_was_acknowledged_survives_kill_9() {
         );
     }
 }
+
+#[test]
+fn it_takes_as_many_connections_as_the_system_lets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    limited
+        .args([
+            "-c",
+            "ulimit -Sn 64 && exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_p2p-tracker"),
+        ])
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path());
+    let program = Program::start(limited);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.child.id())).unwrap();
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    let mut files = files
+        .split_whitespace()
+        .map(|limit| limit.parse::<u64>().unwrap_or(u64::MAX));
+    let (soft, hard) = (files.next().unwrap(), files.next().unwrap());
+    assert_eq!(soft, hard.min(1 << 20));
+    assert!(soft > 64);
+}
