@@ -22,9 +22,18 @@ pub use config::Config;
 pub use data::DataError;
 pub use root::{Ending, StartError};
 
+use p2p_shared::supervision::{Watchdog, system};
 use root::{Started, TrackerRoot};
-use std::{net::SocketAddr, sync::mpsc, thread};
-use tokio::sync::oneshot;
+use std::{
+    net::SocketAddr,
+    sync::mpsc::{self, Sender},
+    thread,
+    time::Duration,
+};
+use tokio::sync::{mpsc as channel, oneshot};
+
+/// The actors' thread is given up when it has not moved for twice this long: handlers take microseconds.
+const STUCK: Duration = Duration::from_secs(15);
 
 /// A tracker.
 #[derive(Debug)]
@@ -38,7 +47,8 @@ impl Tracker {
     /// When data folder, database or address cannot be had; nothing is left running then.
     pub fn start(config: Config) -> Result<TrackerHandle, StartError> {
         let (stop, stopped) = oneshot::channel();
-        let (ended, ending) = oneshot::channel();
+        // From the root, or from the watchdog when the root cannot say anything any more; the first one counts.
+        let (ended, ending) = channel::channel(2);
         let (ready, started) = mpsc::channel();
         thread::Builder::new()
             .name("tracker".to_owned())
@@ -57,30 +67,40 @@ impl Tracker {
 
 fn run(
     config: Config,
-    ready: &mpsc::Sender<Result<Started, StartError>>,
+    ready: &Sender<Result<Started, StartError>>,
     stop: oneshot::Receiver<()>,
-    ended: oneshot::Sender<Ending>,
+    ended: channel::Sender<Ending>,
 ) {
-    let system = match p2p_shared::supervision::system(1) {
-        Ok(system) => system,
-        Err(error) => {
-            // Whoever waits for it is still there: `start` does nothing else.
-            ready.send(Err(StartError::System(error.to_string()))).ok();
-            return;
-        }
+    let failed = match system(1) {
+        Ok(system) => system.block_on(run_here(config, ready, stop, ended)).err(),
+        Err(error) => Some(StartError::System(error.to_string())),
     };
-    system.block_on(async move {
-        match TrackerRoot::start(config).await {
-            Ok((root, started)) => {
-                ready.send(Ok(started)).ok();
-                // An error means that nobody wants to know how it ended.
-                ended.send(root.run(stop).await).ok();
-            }
-            Err(error) => {
-                ready.send(Err(error)).ok();
-            }
-        }
-    });
+    if let Some(error) = failed {
+        // Whoever waits for it is still there: `start` does nothing else.
+        ready.send(Err(error)).ok();
+    }
+}
+
+/// Runs a tracker on this thread, that of the actors. An error is one of starting.
+async fn run_here(
+    config: Config,
+    ready: &Sender<Result<Started, StartError>>,
+    stop: oneshot::Receiver<()>,
+    ended: channel::Sender<Ending>,
+) -> Result<(), StartError> {
+    let watcher = ended.clone();
+    let stuck = move || {
+        let reason = "its actors do not move any more: a handler does not return".to_owned();
+        // An error means that it has ended, or that nobody wants to know.
+        watcher.try_send(Ending::Failed(reason)).ok();
+    };
+    let watchdog = Watchdog::start(STUCK, stuck);
+    let _watchdog = watchdog.map_err(|error| StartError::System(error.to_string()))?;
+    let (root, started) = TrackerRoot::start(config).await?;
+    ready.send(Ok(started)).ok();
+    // An error means that nobody wants to know how it ended.
+    ended.try_send(root.run(stop).await).ok();
+    Ok(())
 }
 
 /// A tracker that runs. Dropping this stops it in good order, without waiting for it.
@@ -89,7 +109,7 @@ pub struct TrackerHandle {
     address: SocketAddr,
     admin_key: Option<String>,
     stop: oneshot::Sender<()>,
-    ending: oneshot::Receiver<Ending>,
+    ending: channel::Receiver<Ending>,
 }
 
 impl TrackerHandle {
@@ -121,7 +141,7 @@ impl TrackerHandle {
     }
 }
 
-async fn ending(receiver: &mut oneshot::Receiver<Ending>) -> Ending {
-    let crashed = |_| Ending::Failed("its thread crashed; the log says where".to_owned());
-    receiver.await.unwrap_or_else(crashed)
+async fn ending(receiver: &mut channel::Receiver<Ending>) -> Ending {
+    let crashed = || Ending::Failed("its thread crashed; the log says where".to_owned());
+    receiver.recv().await.unwrap_or_else(crashed)
 }
