@@ -12,6 +12,7 @@
 //! [`Peer::start`] starts them in that order; [`PeerHandle::shutdown`] drains and stops them in reverse. A permanent child
 //! that crashes again and again ends the peer ([`PeerHandle::failed`]), and the program exits with 70.
 
+mod door;
 mod downloads;
 mod failure;
 mod fetch;
@@ -35,7 +36,7 @@ use crate::{
     connection::{self, ConnectionParts, direct::Caller},
     download::DownloadParts,
     error::Failure,
-    p2p::{self, greeting::hello, session::SessionParts},
+    p2p::{greeting::hello, session::SessionParts},
     storage::{self, BufferPool, DEFAULT_POOL},
 };
 use actix_rt::Arbiter;
@@ -44,7 +45,6 @@ use keeper::Keeper;
 use lock::DataLock;
 use p2p_shared::supervision::Supervisor;
 use std::{io, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 /// How long a peer may take to end. The service manager waits 15 s (promises.md), so this leaves some.
@@ -129,15 +129,15 @@ async fn start_children(
     // Ports first: what is taken is said before anything is done.
     let doors = match config.mode {
         Mode::Offline => None,
-        Mode::Resume | Mode::OnDemand => Some((listen(config.listen)?, api::bind(config.api)?)),
+        Mode::Resume | Mode::OnDemand => {
+            Some((door::open(config.listen, &config.data)?, api::bind(config.api)?))
+        }
     };
     let store = storage::start(supervisor, &config.data)?;
-    let Some((listener, api)) = doors else {
+    let Some(((listener, listen), api)) = doors else {
         return Ok((Orders::new(config, store, None)?, None));
     };
     let identity = Arc::new(identity::load_or_create(&config.data)?);
-    let failed = |error: io::Error| Failure::internal(format!("the listener has no address: {error}"));
-    let listen = listener.local_addr().map_err(failed)?;
     let client = client::start(supervisor, &config.tracker, identity.clone(), listen)?;
     let receiving = BufferPool::new(DEFAULT_POOL);
     let reachable = client::addresses::reachable(listen, &config.tracker.urls).await;
@@ -176,10 +176,6 @@ async fn start_children(
     let api = LocalApi::start(api, &config.data, orders.clone())?;
     tracing::info!(peers = %listen, api = %api.address(), data = %config.data.display(), "listening");
     Ok((orders, Some(api)))
-}
-
-fn listen(address: SocketAddr) -> Result<Arc<TcpListener>, Failure> {
-    p2p::listener::bind(address).map_err(|error| cannot_listen("other peers", "--listen", address, &error))
 }
 
 /// A listener that cannot be had is mostly a port that is taken.

@@ -40,7 +40,6 @@ use std::{
 #[command(
     name = "p2p-peer",
     version,
-    propagate_version = true,
     disable_help_subcommand = true,
     max_term_width = 100
 )]

@@ -2,36 +2,31 @@
 //! tracker stands.
 
 use super::{
-    CallError, TrackerUrl, addresses, calls,
+    CallError, TrackerUrl, errands,
     http::Http,
     messages::{CallReturned, Leave, Outcome, Reconcile, Wanted},
-    state::{Action, AnnounceCall, Announcement, Lease, TrackerState},
+    state::{Action, AnnounceCall, Lease, TrackerState},
     status::ClientStatus,
 };
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, ResponseFuture, SpawnHandle,
     WrapFuture as _,
 };
-use p2p_shared::{
-    crypto::identity::Identity,
-    id::FileHash,
-    tracker_api::{AnnounceRequest, ChunkHashes, FileMetadata, Have},
-};
+use p2p_shared::{crypto::identity::Identity, id::FileHash};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
-/// A goodbye is a courtesy: the lease would run out anyway.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Registers with trackers, keeps the registrations, announces. Its durable state is [`Wanted`], which outlives it.
 pub(crate) struct TrackerClient {
     parts: Parts,
     trackers: BTreeMap<TrackerUrl, TrackerState>,
+    /// Where each was told last that this peer is.
+    told: HashMap<TrackerUrl, Vec<SocketAddr>>,
     timer: Option<SpawnHandle>,
     /// Said goodbye: nothing is told any more.
     left: bool,
@@ -53,6 +48,7 @@ impl TrackerClient {
         Self {
             parts,
             trackers: BTreeMap::new(),
+            told: HashMap::new(),
             timer: None,
             left: false,
         }
@@ -113,7 +109,7 @@ impl TrackerClient {
             status.trackers.remove(tracker);
         });
         if let Some(token) = token {
-            actix_rt::spawn(leave(self.parts.clone(), tracker.clone(), token));
+            actix_rt::spawn(errands::leave(self.parts.clone(), tracker.clone(), token));
         }
     }
 
@@ -128,49 +124,25 @@ impl TrackerClient {
     fn carry_out(&self, tracker: TrackerUrl, action: Action, wanted: &Wanted, ctx: &mut Context<Self>) {
         let parts = self.parts.clone();
         match action {
-            Action::Register { epoch } => {
-                let call = async move {
-                    let addresses = addresses::reachable(parts.listen, std::slice::from_ref(&tracker)).await;
-                    let port = parts.listen.port();
-                    let result =
-                        calls::register(&parts.http, &tracker, &parts.identity, addresses, port).await;
-                    CallReturned {
-                        tracker,
-                        outcome: Outcome::Register { epoch, result },
-                    }
-                };
-                self.start(call, ctx);
-            }
+            Action::Register { epoch } => self.send_on(errands::register(parts, tracker, epoch), ctx),
             Action::Heartbeat { epoch, token } => {
-                let call = async move {
-                    let addresses = addresses::reachable(parts.listen, std::slice::from_ref(&tracker)).await;
-                    let peer = parts.identity.peer_id();
-                    let result = calls::heartbeat(&parts.http, &tracker, peer, &token, Some(addresses)).await;
-                    CallReturned {
-                        tracker,
-                        outcome: Outcome::Heartbeat { epoch, result },
-                    }
-                };
-                self.start(call, ctx);
+                let told = self.told.get(&tracker).cloned().unwrap_or_default();
+                self.send_on(errands::heartbeat(parts, tracker, epoch, token, told), ctx);
             }
             Action::Announce(call) => {
                 let files = wanted.trackers.get(&tracker).map(|wish| &wish.files);
                 let file = files.and_then(|files| files.get(&call.hash)).cloned();
-                let call = async move {
-                    let request = announcement(&call, file.as_deref());
-                    let result = calls::announce(&parts.http, &tracker, &call.token, &request).await;
-                    CallReturned {
-                        tracker,
-                        outcome: Outcome::Announce { call, result },
-                    }
-                };
-                self.start(call, ctx);
+                self.send_on(errands::announce(parts, tracker, call, file), ctx);
             }
         }
     }
 
-    fn start(&self, call: impl Future<Output = CallReturned> + 'static, ctx: &mut Context<Self>) {
-        ctx.spawn(call.into_actor(self).map(|returned, _, ctx| ctx.notify(returned)));
+    fn send_on(&self, errand: impl Future<Output = CallReturned> + 'static, ctx: &mut Context<Self>) {
+        ctx.spawn(
+            errand
+                .into_actor(self)
+                .map(|returned, _, ctx| ctx.notify(returned)),
+        );
     }
 
     fn on_returned(&mut self, tracker: &TrackerUrl, outcome: Outcome) {
@@ -179,55 +151,48 @@ impl TrackerClient {
             return;
         };
         match outcome {
-            Outcome::Register {
-                epoch,
-                result: Ok(answer),
-            } => {
-                let lease = Lease {
-                    token: answer.token.into(),
-                    length: Duration::from_secs(answer.lease.into()),
-                };
-                state.on_registered(now, epoch, lease);
-                self.publish(tracker, |status| {
-                    status.observed = Some(answer.observed_address);
-                    status.error = None;
-                    status.announced.clear();
-                });
-            }
-            Outcome::Heartbeat {
-                epoch,
-                result: Ok(answer),
-            } => {
-                state.on_heartbeat(now, epoch, Duration::from_secs(answer.lease.into()));
-                self.publish(tracker, |status| status.error = None);
-            }
-            Outcome::Register {
-                epoch,
-                result: Err(error),
-            }
-            | Outcome::Heartbeat {
-                epoch,
-                result: Err(error),
-            } => {
-                tracing::warn!(%tracker, %error, "tracker call failed");
-                state.on_failed(now, epoch, &error, chance);
-                self.publish(tracker, |status| status.error = Some(error));
-            }
-            Outcome::Announce {
-                call,
-                result: Ok(answer),
-            } => {
-                state.on_announced(now, &call, answer, chance);
-                self.publish_announced(tracker, &call);
-            }
-            Outcome::Announce {
-                call,
-                result: Err(error),
-            } => {
-                state.on_announce_failed(now, &call, &error, chance);
-                self.on_announcement_failed(tracker, call.hash, error);
-            }
+            Outcome::Register { epoch, told, result } => match result {
+                Ok(answer) => {
+                    let length = seconds(answer.lease);
+                    let token = answer.token.into();
+                    state.on_registered(now, epoch, Lease { token, length });
+                    self.told.insert(tracker.clone(), told);
+                    self.publish(tracker, |status| {
+                        status.observed = Some(answer.observed_address);
+                        status.error = None;
+                        status.announced.clear();
+                    });
+                }
+                Err(error) => self.on_failed(tracker, epoch, error),
+            },
+            Outcome::Heartbeat { epoch, told, result } => match result {
+                Ok(answer) => {
+                    state.on_heartbeat(now, epoch, seconds(answer.lease));
+                    self.told.insert(tracker.clone(), told);
+                    self.publish(tracker, |status| status.error = None);
+                }
+                Err(error) => self.on_failed(tracker, epoch, error),
+            },
+            Outcome::Announce { call, result } => match result {
+                Ok(answer) => {
+                    state.on_announced(now, &call, answer, chance);
+                    self.publish_announced(tracker, &call);
+                }
+                Err(error) => {
+                    state.on_announce_failed(now, &call, &error, chance);
+                    self.on_announcement_failed(tracker, call.hash, error);
+                }
+            },
         }
+    }
+
+    /// Registering failed, or a heartbeat.
+    fn on_failed(&mut self, tracker: &TrackerUrl, epoch: u64, error: CallError) {
+        tracing::warn!(%tracker, %error, "tracker call failed");
+        if let Some(state) = self.trackers.get_mut(tracker) {
+            state.on_failed(Instant::now(), epoch, &error, chance());
+        }
+        self.publish(tracker, |status| status.error = Some(error));
     }
 
     fn on_announcement_failed(&self, tracker: &TrackerUrl, hash: FileHash, error: CallError) {
@@ -273,27 +238,8 @@ impl TrackerClient {
     }
 }
 
-/// The body of an announcement. `file` is none when it is no longer wanted, that is, for a goodbye.
-fn announcement(call: &AnnounceCall, file: Option<&Announcement>) -> AnnounceRequest {
-    let full = call.full_from.zip(file);
-    AnnounceRequest {
-        hash: call.hash,
-        have: file.map_or(Have::Stopped, |_| call.have),
-        file: full.map(|(_, file)| FileMetadata::from(&*file.manifest)),
-        chunk_hashes: full.and_then(|(first, file)| {
-            let hashes = file.hashes.as_ref()?.get(first as usize..)?;
-            Some(ChunkHashes::new(first, hashes))
-        }),
-    }
-}
-
-async fn leave(parts: Parts, tracker: TrackerUrl, token: Arc<str>) {
-    let goodbye = calls::leave(&parts.http, &tracker, parts.identity.peer_id(), &token);
-    match tokio::time::timeout(LEAVE_TIMEOUT, goodbye).await {
-        Ok(Ok(())) => tracing::debug!(%tracker, "left"),
-        Ok(Err(error)) => tracing::debug!(%tracker, %error, "could not say goodbye"),
-        Err(_) => tracing::debug!(%tracker, "no time to say goodbye"),
-    }
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
 }
 
 /// Any random number.
@@ -351,7 +297,7 @@ impl Handler<Leave> for TrackerClient {
         let trackers = std::mem::take(&mut self.trackers);
         let goodbyes = trackers.into_iter().filter_map(|(tracker, state)| {
             let token = state.token()?.clone();
-            Some(leave(parts.clone(), tracker, token))
+            Some(errands::leave(parts.clone(), tracker, token))
         });
         let goodbyes: Vec<_> = goodbyes.collect();
         Box::pin(async move {

@@ -9,7 +9,7 @@ use p2p_shared::{
     id::FileHash,
     tracker_api::{AnnounceResponse, HeartbeatResponse, RegisterResponse},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 /// What the trackers shall know. Kept beside the actor, so that a rebuilt one finds it again.
 #[derive(Debug, Clone, Default)]
@@ -48,10 +48,14 @@ pub(crate) struct CallReturned {
 pub(crate) enum Outcome {
     Register {
         epoch: u64,
+        /// The addresses that went with it.
+        told: Vec<SocketAddr>,
         result: Result<RegisterResponse, CallError>,
     },
     Heartbeat {
         epoch: u64,
+        /// The addresses that the tracker knows if it was heard.
+        told: Vec<SocketAddr>,
         result: Result<HeartbeatResponse, CallError>,
     },
     Announce {

@@ -9,6 +9,7 @@
 mod actor;
 pub(crate) mod addresses;
 mod calls;
+mod errands;
 mod error;
 mod handle;
 mod http;

@@ -4,9 +4,11 @@
 //! The tracker is driven towards a wanted state ([`Announcement`]s by hash). Whatever it forgets (a lease that ran
 //! out, a restart, a lost database) shows in an answer and is told again.
 
+mod pause;
+mod share;
+
 use super::CallError;
 use p2p_shared::{
-    backoff::Backoff,
     id::{ChunkHash, FileHash},
     manifest::Manifest,
     tracker_api::{AnnounceResponse, Have},
@@ -17,14 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A tracker that comes back is noticed within the longest pause (promises.md: a transfer goes on at most 10 s later).
-const RETRIES: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(8));
-
-/// A refusal lasts until somebody changes a key; asked again now and then all the same.
-const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(60);
-
-/// A tracker may ask to be left alone, but not for longer than this.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
+use pause::{RETRIES, pause_after, spread};
+use share::Share;
 
 /// Heartbeats in a lease: two may get lost.
 const HEARTBEATS_A_LEASE: u32 = 3;
@@ -94,18 +90,6 @@ enum Registration {
     UnderWay,
     Held { lease: Lease, heartbeat: Instant },
     HeldBeating { lease: Lease },
-}
-
-/// What has been told about a file.
-#[derive(Debug)]
-struct Share {
-    told: Option<Have>,
-    sending: bool,
-    /// When it is told (again).
-    next: Instant,
-    /// The first chunk hash that the tracker is known to want; none while it is assumed to know the file.
-    wants_from: Option<u32>,
-    failures: u32,
 }
 
 impl TrackerState {
@@ -340,50 +324,6 @@ impl TrackerState {
         share.sending = false;
         current.then_some(share)
     }
-}
-
-impl Share {
-    fn new(now: Instant, fresh: bool) -> Self {
-        Self {
-            told: None,
-            sending: false,
-            next: now,
-            wants_from: fresh.then_some(0),
-            failures: 0,
-        }
-    }
-
-    /// What to tell now, if anything: how much is held, and from which chunk on the hashes go with it.
-    fn due(&self, now: Instant, wanted: Option<&Announcement>) -> Option<(Have, Option<u32>)> {
-        if self.sending {
-            return None;
-        }
-        let Some(wanted) = wanted else {
-            return Some((Have::Stopped, None));
-        };
-        let changed = self.told.is_some_and(|told| told != wanted.have) && self.failures == 0;
-        if self.next > now && !changed {
-            return None;
-        }
-        // Without the hashes the file cannot be announced in full; somebody who has them will.
-        Some((wanted.have, self.wants_from.filter(|_| wanted.hashes.is_some())))
-    }
-}
-
-/// How long to wait after a call failed with `error`, `failures` calls in a row having failed before it.
-fn pause_after(error: &CallError, failures: u32, chance: u32) -> Duration {
-    let asked = error.retry_after().unwrap_or_default().min(LONGEST_RETRY_AFTER);
-    let own = match error {
-        _ if error.is_refusal() => spread(RETRY_AFTER_REFUSAL, chance),
-        CallError::Problem { problem, .. } if problem.status < 500 => spread(RETRY_AFTER_REFUSAL, chance),
-        _ => RETRIES.delay(failures.saturating_add(1), chance),
-    };
-    own.max(asked)
-}
-
-/// Half of `pause` to all of it: peers that lost a tracker together do not come back together.
-fn spread(pause: Duration, chance: u32) -> Duration {
-    Backoff::new(pause, pause).delay(1, chance)
 }
 
 #[cfg(test)]

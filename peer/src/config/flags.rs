@@ -5,6 +5,12 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
 
+/// What `--help` calls the flags of every command.
+const EVERYWHERE: &str = "Options of every command";
+
+/// What `--help` calls the flags of the commands that run a peer.
+const PEER: &str = "Options of the peer that does it";
+
 /// Accepted by every command, before or after its name.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CommonFlags {
@@ -13,6 +19,7 @@ pub struct CommonFlags {
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "P2P_DATA",
         value_name = "DIR",
         hide_env_values = true
@@ -23,6 +30,7 @@ pub struct CommonFlags {
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "P2P_CONFIG",
         value_name = "FILE",
         hide_env_values = true
@@ -30,13 +38,14 @@ pub struct CommonFlags {
     pub config: Option<PathBuf>,
 
     /// Write events to stdout, one JSON object a line
-    #[arg(long, global = true, env = "P2P_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "P2P_JSON", value_parser = FalseyValueParser::new(), hide_env_values = true)]
     pub json: bool,
 
     /// What to log to stderr: off, error, warn, info, debug, trace, or by module (p2p_peer=debug)
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "P2P_LOG",
         value_name = "FILTER",
         hide_env_values = true
@@ -47,6 +56,7 @@ pub struct CommonFlags {
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "P2P_LOG_FORMAT",
         value_name = "FORMAT",
         hide_env_values = true
@@ -71,6 +81,7 @@ pub struct PeerFlags {
     /// Tracker to announce to and to ask; may be given several times
     #[arg(
         long,
+        help_heading = PEER,
         env = "P2P_TRACKER",
         value_name = "URL",
         value_delimiter = ',',
@@ -79,14 +90,14 @@ pub struct PeerFlags {
     pub tracker: Vec<TrackerUrl>,
 
     /// File with the tracker's API key (or the key itself in P2P_API_KEY)
-    #[arg(long, env = "P2P_API_KEY_FILE", value_name = "FILE", hide_env_values = true)]
+    #[arg(long, help_heading = PEER, env = "P2P_API_KEY_FILE", value_name = "FILE", hide_env_values = true)]
     pub api_key_file: Option<PathBuf>,
 
     /// Where other peers connect to [default: 0.0.0.0:6881, outside a daemon any free port]
-    #[arg(long, env = "P2P_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
+    #[arg(long, help_heading = PEER, env = "P2P_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
     pub listen: Option<SocketAddr>,
 
     /// Where the local API listens [default: 127.0.0.1:7881, outside a daemon any free port]
-    #[arg(long, env = "P2P_API", value_name = "ADDRESS", hide_env_values = true)]
+    #[arg(long, help_heading = PEER, env = "P2P_API", value_name = "ADDRESS", hide_env_values = true)]
     pub api: Option<SocketAddr>,
 }

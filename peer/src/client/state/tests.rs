@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    pause::{LONGEST_RETRY_AFTER, RETRY_AFTER_REFUSAL},
+    *,
+};
 use p2p_shared::{
     hash::HashAlgorithm,
     id::MerkleRoot,
