@@ -77,6 +77,8 @@ sum() { sha256sum <"$1" | cut -d ' ' -f 1; }
 expected=$(sum "$file")
 [ "$(sum "$fetched")" = "$expected" ] || fail "sha256sum says that $fetched is not $file" "$share_log"
 
+# From here on Ctrl-C is how it ends.
+trap 'exit 0' INT TERM
 speed=$(awk -v size="$size" -v from="$started" -v to="$ended" \
     'BEGIN { printf "%.1f MB in %.2f s, %.0f MB/s", size / 1e6, to - from, size / 1e6 / (to - from) }')
 cat <<TEXT
@@ -91,5 +93,4 @@ Fetch it yourself:  $binaries/p2p-peer get $ticket --data /tmp/p2p-try --output 
 Ctrl-C ends everything and removes $folder
 TEXT
 
-trap 'exit 0' INT TERM
 wait "$sharer" || fail "the sharing peer ended:" "$share_log"

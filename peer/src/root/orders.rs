@@ -118,14 +118,12 @@ impl Orders {
                 (None, _) => ShareState::Seeding,
             };
             let bytes = share.manifest.size;
-            info(share.manifest, share.path, bytes, state)
+            info(&share.manifest, share.path, bytes, state)
         });
-        Ok(shares
-            .chain(jobs.into_iter().map(|job| self.job_info(job)))
-            .collect())
+        Ok(shares.chain(jobs.iter().map(|job| self.job_info(job))).collect())
     }
 
-    fn job_info(&self, job: JobInfo) -> ShareInfo {
+    fn job_info(&self, job: &JobInfo) -> ShareInfo {
         let online = self.parts.online.as_ref();
         let state = match online.and_then(|online| online.downloads.find(&job.manifest.hash)) {
             Some(_) => ShareState::Downloading,
@@ -133,7 +131,7 @@ impl Orders {
         };
         let path = job.output.join(job.manifest.name.as_str());
         let bytes = job.held_bytes;
-        info(job.manifest, path, bytes, state)
+        info(&job.manifest, path, bytes, state)
     }
 
     /// The share or download that a person means by `id` (see [`operation::find`]).
@@ -211,7 +209,7 @@ fn session_line(session: &SessionInfo) -> SessionLine {
     }
 }
 
-fn info(manifest: Manifest, path: PathBuf, bytes: u64, state: ShareState) -> ShareInfo {
+fn info(manifest: &Manifest, path: PathBuf, bytes: u64, state: ShareState) -> ShareInfo {
     ShareInfo {
         hash: manifest.hash,
         name: manifest.name.as_str().to_owned(),
