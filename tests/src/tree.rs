@@ -127,15 +127,10 @@ mod tests {
         assert_same(&left, &right);
 
         let bytes = fs::read(&file).unwrap();
-        let changed = bytes
-            .iter()
-            .map(|byte| byte ^ 1)
-            .chain([1])
-            .take(bytes.len())
-            .collect::<Vec<_>>();
+        let changed: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
         fs::write(&file, changed).unwrap();
         fixtures::set_modified(&file, seconds, nanos);
-        assert!(differ(&left, &right) || bytes.is_empty(), "a byte");
+        assert!(differ(&left, &right), "a byte");
         fs::write(&file, bytes).unwrap();
         fixtures::set_modified(&file, seconds, nanos);
         assert_same(&left, &right);
