@@ -118,7 +118,6 @@ pub fn odd_names() -> Vec<String> {
         "--output",
         "~tilde",
         ".hidden",
-        "...",
         "quote's \"double\"",
         "semi;colon & $(dollar) `tick` *?[x]",
         "percent %2e%2e%2f",

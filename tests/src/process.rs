@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::lines::Lines;
 
 /// After this long without what a test waits for, it fails. Long, because a loaded machine is slow, not wrong.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the programs are: beside the test's executable, or where `P2P_TEST_BIN_DIR` says.
 pub fn binary(name: &str) -> PathBuf {

@@ -130,6 +130,10 @@ impl Peer {
             .arg(command)
             .arg("--data")
             .arg(self.data())
+            .arg("--json")
+            .env("P2P_LISTEN", "127.0.0.1:0")
+            .env("P2P_API", "127.0.0.1:0")
+            .env("P2P_LOG", "p2p_peer=debug,p2p_shared=debug,info")
     }
 
     /// A command that starts a peer when no daemon runs.

@@ -188,7 +188,7 @@ fn what_was_hashed_once_is_not_read_again() {
         "{} bytes read for a file that is known",
         read_so_far(&second)
     );
-    assert_eq!(first.ticket, second.ticket);
+    assert_eq!(first.hash, second.hash);
 }
 
 fn read_so_far(sharing: &Sharing) -> u64 {
