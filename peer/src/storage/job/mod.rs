@@ -247,7 +247,12 @@ impl Live {
     fn wanted_first(&self) -> Range<u32> {
         match &self.target {
             Target::File(_) => 0..0,
-            Target::Folder(folder) => folder.wanted_first(self.log().ledger().held()),
+            Target::Folder(folder) => {
+                // A copy: who writes a chunk takes the log while it holds the tree, so nobody may wait for the tree with
+                // the log in hand.
+                let held = self.log().ledger().held().clone();
+                folder.wanted_first(&held)
+            }
         }
     }
 
