@@ -4,19 +4,15 @@
 //! download goes on where it was. Wants every chunk once and in order; with BLAKE3 it needs no bytes, only the chunk
 //! hashes, which are nodes of the tree whose root the file hash is.
 
-use super::HashAlgorithm;
+use super::{HashAlgorithm, stream::Stream};
 use crate::{
     chunker::Layout,
     id::{ChunkHash, ChunkIndex, FileHash},
 };
 use blake3::hazmat::{Mode, merge_subtrees_non_root, merge_subtrees_root};
-use sha2::{
-    Digest as _, Sha256,
-    digest::common::hazmat::{SerializableState, SerializedState},
-};
 
 /// First byte of a saved state; another layout of the bytes behind it gets another number.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 /// Version, algorithm, size of the file (u64 LE), next chunk (u32 LE).
 pub(super) const STATE_HEAD: usize = 1 + 1 + 8 + 4;
 
@@ -41,7 +37,7 @@ pub struct FileHasher {
 
 #[derive(Clone)]
 enum State {
-    Sha256(Sha256),
+    Sha256(Stream),
     /// Chaining values of the whole subtrees so far, largest first: one for each bit that is set in their number of
     /// chunks. Two are joined only when another chunk follows, because the last join of all is made differently.
     Blake3(Vec<[u8; 32]>),
@@ -51,7 +47,7 @@ impl FileHasher {
     /// Nothing followed yet of a file with this layout.
     pub fn new(algorithm: HashAlgorithm, layout: Layout) -> Self {
         let state = match algorithm {
-            HashAlgorithm::Sha256 => State::Sha256(Sha256::new()),
+            HashAlgorithm::Sha256 => State::Sha256(Stream::new()),
             HashAlgorithm::Blake3 => State::Blake3(Vec::new()),
         };
         Self {
@@ -75,13 +71,25 @@ impl FileHasher {
     /// BLAKE3 only `hash`.
     pub fn update(&mut self, bytes: &[u8], hash: &ChunkHash) {
         match &mut self.state {
-            State::Sha256(hasher) => hasher.update(bytes),
+            State::Sha256(stream) => stream.update(bytes),
             State::Blake3(subtrees) => {
                 join_until(subtrees, self.next.count_ones() as usize);
                 subtrees.push(hash.0);
             }
         }
         self.next = self.next.saturating_add(1);
+    }
+
+    /// The next chunk: follows it and gives its hash, for the time of one. Whether the bytes are the right ones shows
+    /// in that hash only: whoever has them from outside clones the hasher before, and keeps the clone if they are not.
+    pub fn update_and_hash(&mut self, bytes: &[u8]) -> ChunkHash {
+        if let State::Sha256(stream) = &mut self.state {
+            self.next = self.next.saturating_add(1);
+            return ChunkHash(stream.update_with_digest(bytes));
+        }
+        let hash = self.algorithm().hash_chunk(self.layout, self.next_index(), bytes);
+        self.update(bytes, &hash);
+        hash
     }
 
     /// The file hash, after the last chunk.
@@ -93,7 +101,7 @@ impl FileHasher {
             });
         }
         Ok(FileHash(match self.state {
-            State::Sha256(hasher) => hasher.finalize().into(),
+            State::Sha256(stream) => stream.finish(),
             State::Blake3(subtrees) => root(subtrees),
         }))
     }
@@ -105,7 +113,7 @@ impl FileHasher {
         bytes.extend(self.layout.size().to_le_bytes());
         bytes.extend(self.next.to_le_bytes());
         match &self.state {
-            State::Sha256(hasher) => bytes.extend(hasher.serialize()),
+            State::Sha256(stream) => bytes.extend(stream.save()),
             State::Blake3(subtrees) => bytes.extend(subtrees.as_flattened()),
         }
         bytes
@@ -122,7 +130,10 @@ impl FileHasher {
             return None;
         }
         let state = match algorithm {
-            HashAlgorithm::Sha256 => State::Sha256(restore_sha256(state)?),
+            HashAlgorithm::Sha256 => {
+                let length = layout.offset(ChunkIndex(next)).min(layout.size());
+                State::Sha256(Stream::restore(state, length)?)
+            }
             HashAlgorithm::Blake3 => State::Blake3(restore_subtrees(next, state)?),
         };
         Some(Self { layout, next, state })
@@ -173,11 +184,6 @@ fn tag(algorithm: HashAlgorithm) -> u8 {
         HashAlgorithm::Sha256 => 1,
         HashAlgorithm::Blake3 => 2,
     }
-}
-
-fn restore_sha256(saved: &[u8]) -> Option<Sha256> {
-    let state: &SerializedState<Sha256> = saved.try_into().ok()?;
-    Sha256::deserialize(state).ok()
 }
 
 /// The subtrees after `next` chunks: as many as the last `update` leaves, before the joins that wait for another one.

@@ -5,8 +5,10 @@
 //! values), so that one pass over the bytes gives both. Pure: reads nothing, spawns nothing.
 
 mod follow;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod twin;
 
 pub use follow::{FileHasher, Incomplete};
 

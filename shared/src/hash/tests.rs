@@ -198,6 +198,25 @@ fn an_interrupted_stream_goes_on_from_every_chunk() {
 }
 
 #[test]
+fn following_and_hashing_at_once_gives_both_hashes() {
+    let bytes = painted(4 * C + 5);
+    let layout = Layout::new(bytes.len() as u64).unwrap();
+    for algorithm in BOTH {
+        let mut hasher = FileHasher::new(algorithm, layout);
+        for index in layout.indices() {
+            let extent = layout.extent(index);
+            let chunk = &bytes[extent.start as usize..extent.end as usize];
+            assert_eq!(hasher.next_index(), index);
+            assert_eq!(
+                hasher.update_and_hash(chunk),
+                algorithm.hash_chunk(layout, index, chunk)
+            );
+        }
+        assert_eq!(hasher.finish(), Ok(whole(algorithm, &bytes)));
+    }
+}
+
+#[test]
 fn a_state_of_something_else_is_not_gone_on_from() {
     let bytes = painted(5 * C);
     let layout = Layout::new(bytes.len() as u64).unwrap();
