@@ -7,6 +7,11 @@ use crate::{
     root::Peer,
 };
 use clap::Args;
+use p2p_shared::supervision::Watchdog;
+use std::time::Duration;
+
+/// The actors' thread is given up when it has not moved for twice this long: handlers take microseconds.
+const STUCK: Duration = Duration::from_secs(15);
 
 /// Run a peer that stays: it seeds, fetches, and takes orders from the other commands
 ///
@@ -20,6 +25,7 @@ pub(super) struct DaemonArgs {
 
 pub(super) async fn run(settings: &Settings, args: DaemonArgs, _: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let _watchdog = watch_actors()?;
     let peer = Peer::start(settings.peer(&args.peer, Role::Daemon)?).await?;
     let ended = tokio::select! {
         () = signals.next() => Ok(()),
@@ -27,4 +33,16 @@ pub(super) async fn run(settings: &Settings, args: DaemonArgs, _: &mut Output) -
     };
     let left = signals.while_ending(peer.shutdown()).await;
     ended.and(left)
+}
+
+/// Ends a daemon that does not move any more, for the service manager to start it anew. Not in good order: the thread that
+/// would see to that is the one that is stuck. What is on disk is as after a kill.
+fn watch_actors() -> Result<Watchdog, Failure> {
+    let stuck = || {
+        let failure = Failure::internal("the actors do not move any more: a handler does not return");
+        tracing::error!(%failure, "daemon given up");
+        std::process::exit(failure.exit_code().into());
+    };
+    Watchdog::start(STUCK, stuck)
+        .map_err(|error| Failure::internal(format!("the system gives no threads: {error}")))
 }
