@@ -123,12 +123,8 @@ fn response(progress: Progress) -> AnnounceResponse {
 mod tests {
     use super::*;
     use crate::{
-        api::{LARGE_BODIES, keys::KeyRing},
-        registry::token::Tokens,
-        testing::{
-            content, file_of,
-            live::{LEASE, Live},
-        },
+        api::LARGE_BODIES,
+        testing::{content, file_of, live::Live},
     };
     use actix_web::{App, test};
     use p2p_shared::{hash::HashAlgorithm, id::PublicKey};
@@ -152,19 +148,8 @@ mod tests {
     async fn the_turn_of_a_large_announcement_lasts_until_its_work_is_done() {
         let live = Live::start(Vec::new()).await;
         let session = live.register(PublicKey([7; 32])).await;
-        let tokens = Tokens::new().unwrap();
-        let token = tokens.issue(session);
-        let (registry, writer) = (live.registry.clone(), live.writer.clone());
-        let store = Arc::clone(&live.store);
-        let api = Api::new(
-            registry,
-            writer,
-            store,
-            tokens,
-            KeyRing::default(),
-            live.clock,
-            LEASE,
-        );
+        let api = live.api();
+        let token = api.tokens.issue(session);
         let turns = Arc::clone(&api.large_bodies);
         let app = App::new()
             .app_data(web::Data::new(api))

@@ -60,13 +60,14 @@ pub(crate) async fn drain<B: MessageBody>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::live::Live;
     use actix_web::{
         App, HttpServer,
         middleware::from_fn,
         test::{TestRequest, init_service, try_call_service},
     };
     use p2p_shared::tracker_api::Problem;
-    use std::future::pending;
+    use std::{future::pending, sync::atomic::Ordering};
 
     #[actix_rt::test]
     async fn a_crash_in_a_handler_is_a_500_and_the_next_request_is_served() {
@@ -99,6 +100,33 @@ mod tests {
         assert_eq!(response.text().await.unwrap(), "works");
         handle.stop(false).await;
         served.await.unwrap().unwrap();
+    }
+
+    #[actix_rt::test]
+    async fn while_it_shuts_down_it_begins_nothing_and_says_so() {
+        let live = Live::start(Vec::new()).await;
+        let api = live.api();
+        let app = App::new()
+            .app_data(web::Data::new(api.clone()))
+            .wrap(from_fn(drain))
+            .configure(crate::api::configure);
+        let app = init_service(app).await;
+        let ask = async |path: &str| {
+            let response = try_call_service(&app, TestRequest::get().uri(path).to_request())
+                .await
+                .unwrap();
+            let closes = response
+                .headers()
+                .get("connection")
+                .is_some_and(|value| value == "close");
+            (response.status().as_u16(), closes)
+        };
+        assert_eq!(ask("/readyz").await, (200, false));
+        assert_eq!(ask("/api/stats").await, (200, false));
+        api.draining.store(true, Ordering::Relaxed);
+        assert_eq!(ask("/readyz").await.0, 503);
+        assert_eq!(ask("/healthz").await.0, 200);
+        assert_eq!(ask("/api/stats").await, (503, true));
     }
 
     #[tokio::test(start_paused = true)]

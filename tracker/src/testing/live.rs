@@ -1,11 +1,12 @@
 //! Registry and store at work, without the HTTP server: for what only shows when they act together.
 
 use crate::{
+    api::{Api, keys::KeyRing},
     clock::Clock,
     registry::{
         RegistryHandle,
         actor::{RegistryParts, TrackerRegistry},
-        token::Session,
+        token::{Session, Tokens},
     },
     storage::{
         Contact, Store, StoredPeer, Write,
@@ -76,6 +77,19 @@ impl Live {
         self.writer.commit(Write::PutPeer(peer.clone())).await.unwrap();
         self.registry.register(peer).await.unwrap();
         session
+    }
+
+    /// What the handlers work with, without any keys.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(
+            self.registry.clone(),
+            self.writer.clone(),
+            Arc::clone(&self.store),
+            Tokens::new().unwrap(),
+            KeyRing::default(),
+            self.clock,
+            LEASE,
+        )
     }
 
     /// Comes back when the store has everything that the registry knew.
