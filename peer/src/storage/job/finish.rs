@@ -1,16 +1,13 @@
 //! The end of a download: the whole is checked, made durable and given its name; or it is given up.
 
-use super::{Live, target::Published};
+use super::Live;
 use crate::storage::{
     check::Check,
     error::{CommitError, DiskError, FinishError},
     import::{Import, SourceLayout},
 };
 use p2p_shared::id::ChunkIndex;
-use std::{
-    io,
-    sync::{PoisonError, atomic::Ordering},
-};
+use std::{io, sync::PoisonError};
 
 /// What the end of a job was.
 #[derive(Debug)]
@@ -72,7 +69,8 @@ impl Live {
 
     /// Nothing is written any more; the job's folder goes.
     fn close(&self) -> Result<(), DiskError> {
-        self.closed.store(true, Ordering::Release);
+        // Waits for who is writing.
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
         self.stop();
         // A checkpoint on its way would write into what is removed.
         let _none = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,15 +111,24 @@ impl Live {
 
     fn publish(&self) -> Result<SourceLayout, FinishError> {
         // Twice: what somebody did to the files may be of no consequence once it is undone.
-        for _ in 0..2 {
-            match self.target.publish(&self.place)? {
-                Published::Done(source) => return Ok(source),
-                Published::Taken => return Err(FinishError::TargetTaken(self.place.target())),
-                Published::Tampered => self.give_up_damaged()?,
+        if !self.settle()? {
+            self.give_up_damaged()?;
+            if !self.settle()? {
+                let tampered = io::Error::other("somebody else changes the files in it");
+                return Err(DiskError::new("finish", self.place.path(), tampered).into());
             }
         }
-        let tampered = io::Error::other("somebody else changes the files in it");
-        Err(DiskError::new("finish", self.place.path(), tampered).into())
+        let published = self.target.publish(&self.place)?;
+        published.ok_or_else(|| FinishError::TargetTaken(self.place.target()))
+    }
+
+    fn settle(&self) -> Result<bool, DiskError> {
+        let settled = self.target.settle(&self.place);
+        if settled.is_err() {
+            // What the disk had not written may be lost; it tells only once.
+            self.log().distrust();
+        }
+        settled
     }
 
     /// Hashes what is stored and gives up what is not as it should be.

@@ -39,10 +39,7 @@ use p2p_shared::{
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicBool},
 };
 
 /// What is to be fetched, and where to.
@@ -97,8 +94,8 @@ struct Live {
     checkpoint: Mutex<()>,
     /// What the end of it was; held while it is being finished.
     end: Mutex<Option<finish::End>>,
-    /// Nothing is written any more.
-    closed: AtomicBool,
+    /// Nothing is written any more. Held for reading by who writes.
+    closed: RwLock<bool>,
     /// The names of its files are durable.
     names_durable: AtomicBool,
 }
@@ -173,8 +170,8 @@ impl Job {
     /// Makes durable what is stored, so that even a power cut loses none of it. For a clean stop.
     pub fn flush(&self) -> Result<(), CommitError> {
         match &self.body {
-            Body::Live(live) if !live.is_closed() => Ok(live.checkpoint()?),
-            _ => Ok(()),
+            Body::Live(live) => live.flush(),
+            Body::There(..) => Ok(()),
         }
     }
 
@@ -234,14 +231,21 @@ impl Live {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Whether nothing is written any more; it stays so while the answer is held.
+    fn closed(&self) -> RwLockReadGuard<'_, bool> {
+        // It is set in one step.
+        self.closed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the threads. What is stored stays.
     fn stop(&self) {
         self.front.stop();
         self.pace.stop();
+    }
+
+    fn flush(&self) -> Result<(), CommitError> {
+        let closed = self.closed();
+        if *closed { Ok(()) } else { Ok(self.checkpoint()?) }
     }
 
     fn wanted_first(&self) -> Range<u32> {
@@ -260,7 +264,8 @@ impl Live {
         if verified.file() != self.manifest.hash {
             return Err(CommitError::OtherFile(verified.file()));
         }
-        if self.is_closed() {
+        let closed = self.closed();
+        if *closed {
             return Err(CommitError::Closed);
         }
         if let Some(error) = self.pace.failed() {

@@ -26,7 +26,7 @@ use p2p_shared::{
 };
 use std::{
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
     thread,
     time::Duration,
 };
@@ -197,7 +197,7 @@ impl Live {
             pace: Pace::default(),
             checkpoint: Mutex::new(()),
             end: Mutex::new(None),
-            closed: AtomicBool::new(false),
+            closed: RwLock::new(false),
             names_durable: AtomicBool::new(false),
         })
     }

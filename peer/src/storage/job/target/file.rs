@@ -1,6 +1,5 @@
 //! A download of a single file: one hidden file of the final size from the beginning, with holes where chunks are missing.
 
-use super::Published;
 use crate::storage::{
     disk,
     error::{DiskError, Named as _},
@@ -10,7 +9,7 @@ use crate::storage::{
 };
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _};
 use p2p_shared::manifest::{Manifest, Modified};
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::{
     fs::File,
     io,
@@ -68,22 +67,32 @@ impl FileTarget {
         disk::sync_data(&self.file).named("write", &self.path)
     }
 
-    pub(super) fn publish(&self, place: &Place) -> Result<Published, DiskError> {
-        let found = self.file.metadata().named("read", &self.path)?.len();
-        if found != self.size {
-            self.file.set_len(self.size).named("write", &self.path)?;
-            return Ok(Published::Tampered);
-        }
-        stamp(&self.file, self.mode, self.modified).named("write", &self.path)?;
-        disk::sync_all(&self.file).named("write", &self.path)?;
+    /// Sets mode and time and makes everything durable. False if somebody was at the file.
+    pub(super) fn settle(&self, place: &Place) -> Result<bool, DiskError> {
+        let settle = || {
+            let opened = FileIdentity::of(&self.file)?;
+            let named = rustix::fs::statat(&place.folder, DATA, AtFlags::SYMLINK_NOFOLLOW);
+            let is_named = named.is_ok_and(|stat| FileIdentity::from_stat(&stat).inode == opened.inode);
+            if !is_named || opened.size != self.size {
+                self.file.set_len(self.size)?;
+                return Ok(false);
+            }
+            stamp(&self.file, self.mode, self.modified)?;
+            disk::sync_all(&self.file)?;
+            Ok(true)
+        };
+        settle().map_err(|error: io::Error| DiskError::new("write", self.path.clone(), error))
+    }
+
+    /// Gives the settled file its final name. `None` if something has it already.
+    pub(super) fn publish(&self, place: &Place) -> Result<Option<SourceLayout>, DiskError> {
         match place.publish(DATA) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Published::Taken),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Published::Tampered),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             renamed => renamed.named("create", &place.target())?,
         }
         place.sync_names()?;
         let identity = FileIdentity::of(&self.file).named("read", &place.target())?;
-        Ok(Published::Done(SourceLayout::file(place.target(), identity)))
+        Ok(Some(SourceLayout::file(place.target(), identity)))
     }
 
     pub(super) fn inode(&self) -> Result<u64, DiskError> {

@@ -5,12 +5,12 @@
 //! *unpacked*). The copy in `head` stays until the end: a power cut may leave a disk on which the copying never
 //! happened.
 
-use super::{Published, tree::Tree};
+use super::tree::Tree;
 use crate::storage::{
     disk,
     error::{DiskError, Named as _},
     identity::FileIdentity,
-    import::reader::read_exact_at,
+    import::{SourceLayout, reader::read_exact_at},
     job::place::Place,
     open_files::OpenFiles,
     stream::Place as Within,
@@ -253,11 +253,14 @@ impl FolderTarget {
         }
     }
 
-    pub(super) fn publish(&self, place: &Place) -> Result<Published, DiskError> {
-        match &*self.tree() {
-            None => Ok(Published::Tampered),
-            Some(tree) => tree.publish(place, &self.manifest),
-        }
+    pub(super) fn settle(&self, place: &Place) -> Result<bool, DiskError> {
+        self.tree().as_ref().map_or(Ok(false), |tree| tree.settle(place))
+    }
+
+    pub(super) fn publish(&self, place: &Place) -> Result<Option<SourceLayout>, DiskError> {
+        self.tree()
+            .as_ref()
+            .map_or(Ok(None), |tree| tree.publish(place, &self.manifest))
     }
 
     pub(super) fn inode(&self) -> Result<u64, DiskError> {

@@ -22,17 +22,6 @@ pub(super) enum Target {
     Folder(Box<FolderTarget>),
 }
 
-/// Whether the whole could be given its final name.
-#[derive(Debug)]
-pub(super) enum Published {
-    /// It could; where it lies now.
-    Done(SourceLayout),
-    /// Something else has that name.
-    Taken,
-    /// A file is missing or has another size than was written: somebody was at it.
-    Tampered,
-}
-
 impl Target {
     /// Writes one chunk's bytes, then does `then` before anything can be moved about.
     pub(super) fn write<T>(
@@ -66,8 +55,17 @@ impl Target {
         }
     }
 
-    /// Sets modes and times, makes everything durable, and gives the whole its final name.
-    pub(super) fn publish(&self, place: &Place) -> Result<Published, DiskError> {
+    /// Sets modes and times and makes everything durable. False if somebody was at the files: they are gone, or have
+    /// another size, or are others than were written.
+    pub(super) fn settle(&self, place: &Place) -> Result<bool, DiskError> {
+        match self {
+            Self::File(file) => file.settle(place),
+            Self::Folder(folder) => folder.settle(place),
+        }
+    }
+
+    /// Gives what is settled its final name and says where it lies now. `None` if something has that name already.
+    pub(super) fn publish(&self, place: &Place) -> Result<Option<SourceLayout>, DiskError> {
         match self {
             Self::File(file) => file.publish(place),
             Self::Folder(folder) => folder.publish(place),

@@ -2,24 +2,23 @@
 //! so that finishing needs no second copy.
 //!
 //! Promise: paths are followed below the opened tree and nowhere else. A file that comes whole in one chunk costs one
-//! `open`; the others stay open while they are used. Modes and times are set when nothing is written any more.
+//! `open`; the others stay open while they are used. What is done at the end is in [`settle`].
 
-use super::{
-    Published,
-    file::{open_to_write, stamp},
-};
+mod settle;
+
+use super::file::{open_to_write, stamp};
 use crate::storage::{
     disk,
     error::{DiskError, Named as _},
     identity::FileIdentity,
-    import::{SourceLayout, reader::read_exact_at, source::folder_map},
+    import::{reader::read_exact_at, source::folder_map},
     job::place::{Place, open_folder},
     open_files::{Key, OpenFiles, Owner},
     stream::{Piece, StreamMap},
 };
-use cap_std::fs::{Dir, Permissions, PermissionsExt as _};
-use p2p_shared::manifest::{EntryKind, FolderEntry, FolderIndex, Manifest};
-use rustix::fs::{AtFlags, Mode};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _};
+use p2p_shared::manifest::{EntryKind, FolderEntry, FolderIndex};
+use rustix::fs::{Mode, OFlags};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -45,7 +44,10 @@ pub(super) struct Tree {
     root: Dir,
     path: PathBuf,
     open: OpenFiles,
+    /// Whose the files are that are open for writing.
     owner: Owner,
+    /// Whose those are that are open for reading only.
+    reader: Owner,
     written: Mutex<Written>,
 }
 
@@ -111,6 +113,7 @@ impl Tree {
             path,
             open,
             owner: Owner::new(),
+            reader: Owner::new(),
         };
         tree.make_folders()?;
         tree.make_empty_files()?;
@@ -232,8 +235,32 @@ impl Tree {
 
     /// Appends a piece of one file to `out`.
     pub(super) fn read(&self, file: u32, piece: Piece, out: &mut Vec<u8>) -> Result<(), DiskError> {
-        let opened = self.opened(file)?;
-        read_exact_at(&opened, out, piece.length, piece.offset).named("read", &self.path(file))
+        let mut read = || {
+            let opened = self.opened_to_read(file)?;
+            read_exact_at(&opened, out, piece.length, piece.offset)
+        };
+        read().named("read", &self.path(file))
+    }
+
+    /// Never makes a file: one that is gone is gone.
+    fn opened_to_read(&self, file: u32) -> io::Result<Arc<File>> {
+        let owner = self.reader;
+        let key = Key { owner, file };
+        if let Some(opened) = self.open.get(key) {
+            return Ok(opened);
+        }
+        let mut options = OpenOptions::new();
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        options.read(true).custom_flags(flags.bits().cast_signed());
+        let opened = Arc::new(self.root.open_with(self.relative(file), &options)?.into_std());
+        self.open.keep(key, &opened);
+        Ok(opened)
+    }
+
+    /// Closes the files, so that what has their names is looked at anew.
+    fn close_files(&self) {
+        self.open.forget_all(self.owner);
+        self.open.forget_all(self.reader);
     }
 
     /// Waits until what was written before survives a power cut.
@@ -272,88 +299,10 @@ impl Tree {
     fn folder(&self, path: &Path) -> io::Result<File> {
         Ok(self.root.open(path)?.into_std())
     }
-
-    /// Sets the modes and times that are not set yet, makes everything durable, and gives the tree its final name.
-    pub(super) fn publish(&self, place: &Place, manifest: &Manifest) -> Result<Published, DiskError> {
-        let Some(identities) = self.stamp_files()? else {
-            return Ok(Published::Tampered);
-        };
-        self.stamp_folders()?;
-        disk::sync_file_system(&place.output).named("write", &self.path)?;
-        match place.publish(TREE) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Published::Taken),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Published::Tampered),
-            renamed => renamed.named("create", &place.target())?,
-        }
-        // Only now: a folder that may not be written cannot be moved, and moving it changes its time.
-        stamp(&self.root, manifest.mode, manifest.modified).named("write", &place.target())?;
-        disk::sync_all(&self.root).named("write", &place.target())?;
-        place.sync_names()?;
-        let source = SourceLayout::folder(place.target(), self.index.clone(), identities);
-        Ok(Published::Done(source))
-    }
-
-    /// The identities of all files, in order; `None` if one of them is gone or has another size.
-    fn stamp_files(&self) -> Result<Option<Vec<FileIdentity>>, DiskError> {
-        self.open.forget_all(self.owner);
-        let stamped = self.written().stamped.clone();
-        let mut identities = Vec::with_capacity(stamped.len());
-        for (file, identity) in (0..).zip(stamped) {
-            let identity = match identity {
-                // Untouched since it was written.
-                Some(identity) => self.is_still(file, &identity).then_some(identity),
-                None => self.stamp_anew(file).named("write", &self.path(file))?,
-            };
-            let Some(identity) = identity else {
-                self.note(file, None);
-                return Ok(None);
-            };
-            identities.push(identity);
-        }
-        Ok(Some(identities))
-    }
-
-    fn stamp_anew(&self, file: u32) -> io::Result<Option<FileIdentity>> {
-        let (opened, inode) = self.open_anew(file)?;
-        let written = self.written().inodes.remove(&file);
-        if written.is_some_and(|written| written != inode) {
-            return Ok(None);
-        }
-        self.stamp(file, &opened)
-    }
-
-    fn is_still(&self, file: u32, identity: &FileIdentity) -> bool {
-        let stat = rustix::fs::statat(&self.root, self.relative(file), AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| FileIdentity::from_stat(&stat) == *identity)
-    }
-
-    /// Folders, innermost first: setting what is in one changes its time.
-    fn stamp_folders(&self) -> Result<(), DiskError> {
-        for entry in self
-            .index
-            .entries()
-            .iter()
-            .rev()
-            .filter(|entry| entry.kind == EntryKind::Directory)
-        {
-            let path = entry.path.as_str();
-            let folder = match self.folder(path.as_ref()) {
-                // It has its mode already, from an attempt before this one.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    let opened = self.root.set_permissions(path, Permissions::from_mode(0o700));
-                    opened.and_then(|()| self.folder(path.as_ref()))
-                }
-                folder => folder,
-            };
-            let stamped = folder.and_then(|folder| stamp(folder, entry.mode, entry.modified));
-            stamped.named("write", &self.path.join(path))?;
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        self.open.forget_all(self.owner);
+        self.close_files();
     }
 }

@@ -1,0 +1,109 @@
+//! The end of a folder's download: modes, times, durability, and the final name.
+//!
+//! Promise: what gets the final name is what was written: a file that was exchanged or changed by somebody else since
+//! then is noticed. The order matters: files, then folders from the inside out (setting what is in one changes its
+//! time), then the disk, then the name, and the outermost folder last.
+
+use super::{TREE, Tree};
+use crate::storage::{
+    disk,
+    error::{DiskError, Named as _},
+    identity::FileIdentity,
+    import::SourceLayout,
+    job::{place::Place, target::file::stamp},
+};
+use cap_std::fs::{Permissions, PermissionsExt as _};
+use p2p_shared::manifest::{EntryKind, Manifest};
+use rustix::fs::AtFlags;
+use std::io;
+
+impl Tree {
+    /// Sets the modes and times that are not set yet and makes everything durable. False if somebody was at the files.
+    pub(in crate::storage::job::target) fn settle(&self, place: &Place) -> Result<bool, DiskError> {
+        if !self.stamp_files()? {
+            return Ok(false);
+        }
+        self.stamp_folders()?;
+        disk::sync_file_system(&place.output).named("write", &self.path)?;
+        Ok(true)
+    }
+
+    /// Gives the settled tree its final name. `None` if something has it already.
+    pub(in crate::storage::job::target) fn publish(
+        &self,
+        place: &Place,
+        manifest: &Manifest,
+    ) -> Result<Option<SourceLayout>, DiskError> {
+        match place.publish(TREE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            renamed => renamed.named("create", &place.target())?,
+        }
+        // Only now: a folder that may not be written cannot be moved, and moving it changes its time.
+        stamp(&self.root, manifest.mode, manifest.modified).named("write", &place.target())?;
+        disk::sync_all(&self.root).named("write", &place.target())?;
+        place.sync_names()?;
+        // All of them are there since it was settled.
+        let identities = self.written().stamped.iter().copied().flatten().collect();
+        Ok(Some(SourceLayout::folder(
+            place.target(),
+            self.index.clone(),
+            identities,
+        )))
+    }
+
+    /// False if a file is gone, has another size, or is not the one that was written.
+    fn stamp_files(&self) -> Result<bool, DiskError> {
+        self.close_files();
+        let stamped = self.written().stamped.clone();
+        for (file, identity) in (0..).zip(stamped) {
+            let identity = match identity {
+                // Untouched since it was written.
+                Some(identity) => self.is_still(file, &identity).then_some(identity),
+                None => self.stamp_anew(file).named("write", &self.path(file))?,
+            };
+            self.note(file, identity);
+            if identity.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn stamp_anew(&self, file: u32) -> io::Result<Option<FileIdentity>> {
+        let (opened, inode) = self.open_anew(file)?;
+        let written = self.written().inodes.remove(&file);
+        if written.is_some_and(|written| written != inode) {
+            return Ok(None);
+        }
+        self.stamp(file, &opened)
+    }
+
+    fn is_still(&self, file: u32, identity: &FileIdentity) -> bool {
+        let stat = rustix::fs::statat(&self.root, self.relative(file), AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| FileIdentity::from_stat(&stat) == *identity)
+    }
+
+    /// Folders, innermost first: setting what is in one changes its time.
+    fn stamp_folders(&self) -> Result<(), DiskError> {
+        for entry in self
+            .index
+            .entries()
+            .iter()
+            .rev()
+            .filter(|entry| entry.kind == EntryKind::Directory)
+        {
+            let path = entry.path.as_str();
+            let folder = match self.folder(path.as_ref()) {
+                // It has its mode already, from an attempt before this one.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let opened = self.root.set_permissions(path, Permissions::from_mode(0o700));
+                    opened.and_then(|()| self.folder(path.as_ref()))
+                }
+                folder => folder,
+            };
+            let stamped = folder.and_then(|folder| stamp(folder, entry.mode, entry.modified));
+            stamped.named("write", &self.path.join(path))?;
+        }
+        Ok(())
+    }
+}
