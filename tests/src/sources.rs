@@ -18,7 +18,7 @@ pub struct Source {
     pub code: String,
     /// The same with what stands in strings.
     pub live: String,
-    /// A file of tests (`tests.rs`, `state_tests.rs` beside what they test).
+    /// A file of tests or of what they share (`tests.rs`, `state_tests.rs`, `testing.rs` beside what they test).
     pub is_test: bool,
 }
 
@@ -59,7 +59,7 @@ fn read(root: &Path, path: &Path) -> Source {
     let is_test = path
         .split('/')
         .skip(2)
-        .any(|part| part == "tests" || part.ends_with("tests.rs"));
+        .any(|part| part == "tests" || part == "testing.rs" || part.ends_with("tests.rs"));
     let (mut code, mut live) = (without_comments(&text, true), without_comments(&text, false));
     for range in test_items(&code) {
         blank(&mut code, &range);

@@ -5,6 +5,7 @@
 //! again, it succeeds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use p2p_shared::crypto::identity::Identity;
@@ -71,41 +72,57 @@ fn a_panic_anywhere_in_the_tracker_leaves_it_up_and_peers_find_each_other() {
 /// One tour under one fail point; what the program under test wrote to stderr.
 type Tour = fn(&str) -> String;
 
-/// Goes through the tours with each fail point in turn; every one must have panicked in one of them.
+/// Goes through the tours with each fail point; every one must have panicked in one of them. A tour waits far more than
+/// it works, so several go on side by side, each with programs of its own.
 fn panic_everywhere(program: &'static str, tours: &[&str], tour: fn(&str) -> Tour) {
+    const SIDE_BY_SIDE: usize = 4;
     let only = std::env::var("P2P_TEST_FAIL_POINT").ok();
-    let names = handlers::fail_points_of(program);
-    let mut problems = Vec::new();
-    for name in names
-        .iter()
-        .filter(|name| only.as_ref().is_none_or(|only| only == *name))
-    {
-        let mut reached = false;
-        for role in tours {
-            match catch_unwind(AssertUnwindSafe(|| tour(role)(name))) {
-                Ok(said) => reached |= check_restart(name, &said, &mut problems),
-                Err(_) => problems.push(format!("{name} in {role}: see above")),
-            }
+    let names: Vec<String> = handlers::fail_points_of(program)
+        .into_iter()
+        .filter(|name| only.as_ref().is_none_or(|only| only == name))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let problems = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE.min(names.len()) {
+            scope.spawn(|| {
+                while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = panic_once(name, tours, tour);
+                    problems.lock().unwrap().extend(found);
+                }
+            });
         }
-        let excused = NOT_REACHED.iter().any(|(excused, _)| excused == name);
-        if !reached && !excused {
-            problems.push(format!("{name}: never reached by a tour; extend one"));
-        }
-        println!(
-            "{name}: {}",
-            if reached {
-                "panicked, and all went on"
-            } else {
-                "not reached"
-            }
-        );
-    }
+    });
+    let problems = problems.into_inner().unwrap();
     assert!(
         problems.is_empty(),
         "of {} fail points:\n{}",
         names.len(),
         problems.join("\n")
     );
+}
+
+/// Goes through the tours with one fail point; what went wrong.
+fn panic_once(name: &str, tours: &[&str], tour: fn(&str) -> Tour) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut reached = false;
+    for role in tours {
+        match catch_unwind(AssertUnwindSafe(|| tour(role)(name))) {
+            Ok(said) => reached |= check_restart(name, &said, &mut problems),
+            Err(_) => problems.push(format!("{name} in {role}: see above")),
+        }
+    }
+    let excused = NOT_REACHED.iter().any(|(excused, _)| *excused == name);
+    if !reached && !excused {
+        problems.push(format!("{name}: never reached by a tour; extend one"));
+    }
+    let how = if reached {
+        "panicked, and all went on"
+    } else {
+        "not reached"
+    };
+    println!("{name}: {how}");
+    problems
 }
 
 /// Whether it panicked; if its actor was restarted, then soon.
