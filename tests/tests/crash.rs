@@ -114,26 +114,33 @@ fn a_download_goes_on_by_itself_when_its_killed_seeder_is_back() {
     );
 }
 
+/// Hashing is written down this often: so much of what was hashed is hashed again at most.
+const HASHED_AGAIN: u64 = 256 << 20;
+
 #[test]
 fn hashing_that_was_killed_goes_on_where_it_was() {
     let lab = Lab::new();
     let tracker = Tracker::start(&lab);
-    let size = 512 << 20;
+    let size = 3 * HASHED_AGAIN;
     let source = lab.at("hashed.bin");
     fixtures::write_file(&source, 5, size);
     let sharer = Peer::new(&lab, "sharer").tracker(&tracker);
     let running = sharer.share(&source).start();
     let hashed = |line: &str| {
         let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        event.get("bytes")?.as_u64().filter(|&bytes| bytes > size / 4)
+        event
+            .get("bytes")?
+            .as_u64()
+            .filter(|&bytes| bytes > HASHED_AGAIN + (64 << 20))
     };
     let (before, _) = running.wait_out(0, "progress of hashing", hashed);
     drop(running.kill());
     let sharing = sharer.start_sharing(&source);
     let read = measure::bytes_read(sharing.program.pid()).unwrap();
+    let allowed = size - before + HASHED_AGAIN + (16 << 20);
     assert!(
-        read < size - before + (64 << 20),
-        "{read} bytes read again, though {before} of {size} were hashed"
+        read <= allowed,
+        "{read} bytes read, though {before} of {size} were hashed: allowed {allowed}"
     );
     assert_eq!(sharing.hash, fixtures::sha256(&source));
 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use p2p_shared::bitfield::Bitfield;
+use p2p_shared::crypto::identity::Identity;
 use p2p_shared::hash::HashAlgorithm;
 use p2p_shared::id::ChunkIndex;
 use p2p_shared::protocol::{GoodbyeReason, RejectReason};
+use p2p_shared::tracker_api::Have;
 use p2p_tests::content::Content;
 use p2p_tests::fake_peer::{Answer, Asked, FakePeer, Told};
 use p2p_tests::fixtures;
 use p2p_tests::lab::Lab;
-use p2p_tests::programs::Peer;
+use p2p_tests::programs::{Peer, Tracker};
+use p2p_tests::tracker_caller::Caller;
 use p2p_tests::tree;
 
 /// Chunks of the file that is fetched; and a half.
@@ -200,8 +203,26 @@ fn nine_liars_and_one_honest_peer_give_the_whole_file() {
         .map(|seed| FakePeer::with_all(seed, &scene.content, flips_a_bit))
         .collect();
     let honest = FakePeer::honest(10, &scene.content);
-    let peers: Vec<&FakePeer> = liars.iter().chain([&honest]).collect();
-    scene.fetch(&peers);
+    // A ticket has no room for ten: they meet through a tracker, where each says that it has the file.
+    let tracker = Tracker::start(&scene.lab);
+    let caller = Caller::new(&tracker.url());
+    for (seed, peer) in (1..).zip(liars.iter().chain([&honest])) {
+        let session = caller
+            .register(&Identity::from_secret([seed; 32]), peer.address().port())
+            .unwrap();
+        let (status, answer) = caller
+            .announce(&session.token, &scene.content, Have::Seeder, true)
+            .unwrap();
+        assert_eq!(status, 200, "{answer}");
+    }
+    let output = scene.lab.folder("output");
+    let hash = scene.content.manifest.hash.to_string();
+    let _ended = Peer::new(&scene.lab, "fetcher")
+        .tracker(&tracker)
+        .get(&hash, &output)
+        .run()
+        .expect_code(0);
+    tree::assert_same(&scene.lab.at("source.bin"), &output.join("source.bin"));
     for liar in &liars {
         assert!(liar.told().sessions <= SESSIONS, "{:?}", liar.told());
     }
