@@ -7,22 +7,23 @@
 use super::{
     DownloadParts, DownloadSpec,
     hashes::{Ask, HashQuest},
+    kept::{Kept, Opened, now},
     messages::{HashesFound, JobFinished, JobOpened, OpenJob, PeersFound},
-    progress::{Progress, Report},
+    progress::Progress,
     state::{Action, Download},
-    status::{DownloadStatus, Pause, Stage},
+    status::{Pause, Stage},
     storing::{ChunkStored, Storing},
 };
 use crate::{
     client::{HandOut, QueryError},
-    connection::{SwarmEvent, state::Reach},
+    connection::SwarmEvent,
     error::Failure,
     event::{self, BytesByPath, Done, Event, Phase},
     p2p::{
         session::{SessionHandle, attachment::Wanted, close::CloseReason, news::ChunkEvent},
         shelf::Shared,
     },
-    storage::{Job, JobSpec},
+    storage::JobSpec,
 };
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, WrapFuture as _,
@@ -37,13 +38,9 @@ use p2p_shared::{
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
 
 /// How often a download looks at the clock and reports.
 const TICK: Duration = Duration::from_millis(250);
@@ -51,60 +48,6 @@ const TICK: Duration = Duration::from_millis(250);
 const ROOM_AGAIN: Duration = Duration::from_secs(5);
 /// How soon the swarm is asked for peers again while none is connected: whoever restarted is back there in seconds.
 const LONELY: Duration = Duration::from_secs(3);
-
-/// What outlives a crash of the actor.
-pub(super) struct Kept {
-    pub status: watch::Sender<DownloadStatus>,
-    /// Once they are known.
-    pub hashes: OnceLock<Arc<[ChunkHash]>>,
-    began: Instant,
-    /// Bytes fetched and stored in this run.
-    pub fetched: AtomicU64,
-}
-
-impl Kept {
-    pub(super) fn new(spec: &DownloadSpec) -> Self {
-        let report = Report {
-            bytes: 0,
-            total: spec.manifest.size,
-            rate: 0,
-            eta: None,
-        };
-        let status = DownloadStatus {
-            file: spec.manifest.hash,
-            stage: Stage::Connecting,
-            report,
-            peers: 0,
-            reach: Reach::default(),
-            trouble: None,
-        };
-        let hashes = spec.hashes.clone().map_or_else(OnceLock::new, OnceLock::from);
-        Self {
-            status: watch::Sender::new(status),
-            hashes,
-            began: now(),
-            fetched: AtomicU64::new(0),
-        }
-    }
-
-    /// The actor crashes again and again.
-    pub(super) fn give_up(&self, reason: &str) {
-        self.set_stage(Stage::Failed(Failure::internal(format!(
-            "the download crashed again and again ({reason}); the same command goes on where it was"
-        ))));
-    }
-
-    /// Goes over to another stage, unless it is over. True if that is news.
-    fn set_stage(&self, stage: Stage) -> bool {
-        self.status.send_if_modified(|status| {
-            let news = !status.stage.is_over() && status.stage != stage;
-            if news {
-                status.stage = stage;
-            }
-            news
-        })
-    }
-}
 
 /// The actor.
 pub(super) struct DownloadCoordinator {
@@ -124,18 +67,6 @@ pub(super) struct DownloadCoordinator {
     try_again: Option<Instant>,
     next_poll: Option<Instant>,
     pub finishing: bool,
-}
-
-/// The job on disk.
-pub(super) struct Opened {
-    pub job: Arc<Job>,
-    /// The same, as others may read it.
-    pub shared: Option<Arc<dyn Shared>>,
-    pub storing: Storing,
-}
-
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl Actor for DownloadCoordinator {

@@ -1,8 +1,9 @@
 //! What happens to a download, each kind of event in its handler.
 
 use super::{
-    actor::{DownloadCoordinator, now},
+    actor::DownloadCoordinator,
     chunks::Arrival,
+    kept::now,
     messages::{
         HashesFound, JobFinished, JobOpened, PauseDownload, PeersFound, ResumeDownload, StopDownload,
     },

@@ -10,6 +10,7 @@ pub mod chunks;
 mod events;
 mod handle;
 pub mod hashes;
+mod kept;
 mod messages;
 pub mod picker;
 pub mod progress;
@@ -28,7 +29,8 @@ use crate::{
     event::EventSink,
     storage::{BufferPool, ChunkStoreHandle},
 };
-use actor::{DownloadCoordinator, Kept};
+use actor::DownloadCoordinator;
+use kept::Kept;
 use p2p_shared::{
     id::ChunkHash,
     manifest::Manifest,
@@ -87,5 +89,7 @@ pub fn start(parts: DownloadParts, spec: DownloadSpec) -> DownloadHandle {
     DownloadHandle::new(file, handle, life, status)
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod transfer_tests;

@@ -1,0 +1,81 @@
+//! What a download keeps beside its state: what outlives a crash of its actor, and the job on disk.
+
+use super::{
+    DownloadSpec,
+    progress::Report,
+    status::{DownloadStatus, Stage},
+    storing::Storing,
+};
+use crate::{connection::state::Reach, error::Failure, p2p::shelf::Shared, storage::Job};
+use p2p_shared::id::ChunkHash;
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+    time::Instant,
+};
+use tokio::sync::watch;
+
+/// What outlives a crash of the actor.
+pub(super) struct Kept {
+    pub status: watch::Sender<DownloadStatus>,
+    /// Once they are known.
+    pub hashes: OnceLock<Arc<[ChunkHash]>>,
+    pub began: Instant,
+    /// Bytes fetched and stored in this run.
+    pub fetched: AtomicU64,
+}
+
+impl Kept {
+    pub(super) fn new(spec: &DownloadSpec) -> Self {
+        let report = Report {
+            bytes: 0,
+            total: spec.manifest.size,
+            rate: 0,
+            eta: None,
+        };
+        let status = DownloadStatus {
+            file: spec.manifest.hash,
+            stage: Stage::Connecting,
+            report,
+            peers: 0,
+            reach: Reach::default(),
+            trouble: None,
+        };
+        let hashes = spec.hashes.clone().map_or_else(OnceLock::new, OnceLock::from);
+        Self {
+            status: watch::Sender::new(status),
+            hashes,
+            began: now(),
+            fetched: AtomicU64::new(0),
+        }
+    }
+
+    /// The actor crashes again and again.
+    pub(super) fn give_up(&self, reason: &str) {
+        self.set_stage(Stage::Failed(Failure::internal(format!(
+            "the download crashed again and again ({reason}); the same command goes on where it was"
+        ))));
+    }
+
+    /// Goes over to another stage, unless it is over. True if that is news.
+    pub(super) fn set_stage(&self, stage: Stage) -> bool {
+        self.status.send_if_modified(|status| {
+            let news = !status.stage.is_over() && status.stage != stage;
+            if news {
+                status.stage = stage;
+            }
+            news
+        })
+    }
+}
+
+/// The job on disk.
+pub(super) struct Opened {
+    pub job: Arc<Job>,
+    /// The same, as others may read it.
+    pub shared: Option<Arc<dyn Shared>>,
+    pub storing: Storing,
+}
+
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
