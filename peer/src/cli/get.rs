@@ -81,6 +81,7 @@ async fn fetch(
         let work = async { tokio::try_join!(reached.get(request, sink), display.follow(events)) };
         tokio::select! {
             ended = work => ended?.0,
+            failure = reached.failed() => return Err(failure),
             () = signals.next() => return Err(interrupted(reached)),
         }
     };
@@ -92,6 +93,7 @@ async fn fetch(
             let work = async { tokio::try_join!(peer.watch(sink), display.follow(events)) };
             tokio::select! {
                 ended = work => ended.map(|((), ())| ()),
+                failure = peer.failed() => Err(failure),
                 () = signals.next() => Ok(()),
             }
         }

@@ -82,6 +82,14 @@ impl Reached {
         }
     }
 
+    /// Waits until a peer of this process cannot go on; for ever while all is well.
+    pub(super) async fn failed(&self) -> Failure {
+        match self {
+            Self::Running(_) => std::future::pending().await,
+            Self::Own(peer) => peer.failed().await,
+        }
+    }
+
     /// Ends a peer of this process; leaves one that runs elsewhere alone.
     pub(super) async fn end(self) -> Result<(), Failure> {
         match self {

@@ -58,6 +58,7 @@ pub(super) async fn run(settings: &Settings, args: ShareArgs, output: &mut Outpu
         };
         tokio::select! {
             ended = work => ended,
+            failure = reached.failed() => Err(failure),
             () = signals.next() => interrupted(&reached, seeding.get()),
         }
     };

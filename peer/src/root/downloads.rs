@@ -14,7 +14,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The downloads of a running peer.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub(super) struct Downloads {
 pub(super) struct Fetch {
     pub(super) handle: DownloadHandle,
     listeners: Listeners,
+    /// Whether a peer that shares the file was connected, ever.
+    pub(super) reached: watch::Receiver<bool>,
 }
 
 type Listeners = Arc<Mutex<Vec<Listener>>>;
@@ -80,11 +82,13 @@ impl Downloads {
     /// On the actors' thread, which is why there is one start at a time.
     fn start_here(&self, file: FileHash, spec: impl FnOnce(EventSink) -> DownloadSpec) -> Fetch {
         let (sink, events) = event::channel();
+        let (tell, reached) = watch::channel(false);
         let fetch = Fetch {
             handle: download::start(self.parts.clone(), spec(sink)),
             listeners: Arc::default(),
+            reached,
         };
-        tokio::spawn(pass_on(events, Arc::clone(&fetch.listeners)));
+        tokio::spawn(pass_on(events, Arc::clone(&fetch.listeners), tell));
         lock(&self.under_way).insert(file, fetch.clone());
         fetch
     }
@@ -116,8 +120,11 @@ impl Fetch {
 }
 
 /// Passes on what a download reports, except how it ended: whoever waits for it says so.
-async fn pass_on(mut events: EventStream, listeners: Listeners) {
+async fn pass_on(mut events: EventStream, listeners: Listeners, reached: watch::Sender<bool>) {
     while let Some(event) = events.next().await {
+        if matches!(event, Event::Path(_)) {
+            reached.send_replace(true);
+        }
         if matches!(event, Event::Done(_) | Event::Error(_)) {
             continue;
         }

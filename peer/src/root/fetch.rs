@@ -226,9 +226,14 @@ async fn look_up(
 /// Waits for the end of a download, but not longer than until `deadline` for the first peer, nor for room on the disk.
 async fn follow(fetch: &Fetch, name: &str, patience: Duration, deadline: Instant) -> Result<Done, Failure> {
     let mut status = fetch.handle.status();
-    let at_start = status.borrow_and_update().report.bytes;
-    let reached = |status: &DownloadStatus| status.peers > 0 || status.report.bytes > at_start;
-    let settled = status.wait_for(|status| reached(status) || has_stopped(status));
+    let mut reached = fetch.reached.clone();
+    let settled = async {
+        tokio::select! {
+            // An error means that the download is gone; `finished` says so below.
+            _ = reached.wait_for(|reached| *reached) => (),
+            _ = status.wait_for(has_stopped) => (),
+        }
+    };
     let too_late = timeout_at(deadline, settled).await.is_err();
     if too_late {
         return Err(nobody(&status.borrow(), name, patience));
