@@ -234,7 +234,7 @@ async fn a_download_that_was_stopped_is_gone_on_with_where_it_was() {
 
 #[actix_rt::test]
 async fn a_paused_download_stands_still_until_it_is_resumed() {
-    let seeder = Node::start(1, Manner::Slow(Duration::from_millis(5)));
+    let seeder = Node::start(1, Manner::Slow(Duration::from_millis(50)));
     let leecher = Node::start(2, Manner::Honest);
     let path = content(seeder.folder.path(), 40 * CHUNK);
     let import = seeder.share(&path, HashAlgorithm::Sha256).await;

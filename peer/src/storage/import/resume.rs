@@ -142,7 +142,10 @@ fn replay_record(source: &Source, payload: &[u8], start: &mut Start) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use p2p_shared::{chunker::Layout, hash::HashAlgorithm};
+    use p2p_shared::{
+        chunker::{CHUNK_SIZE, Layout},
+        hash::HashAlgorithm,
+    };
 
     fn source(algorithm: HashAlgorithm) -> Source {
         Source {
@@ -162,7 +165,7 @@ mod tests {
         let mut ends = [head, 0];
         for chunk in 0..5 {
             hashes.push(ChunkHash([chunk; 32]));
-            hasher.update(&[chunk], &ChunkHash([chunk; 32]));
+            hasher.update(&vec![chunk; CHUNK_SIZE as usize], &ChunkHash([chunk; 32]));
             interrupted.note(&hasher, &hashes, chunk == 2 || chunk == 4);
             if chunk == 2 {
                 ends[1] = fs::read(&path).unwrap().len();
