@@ -1,6 +1,6 @@
 //! The HTTP server: its socket, its limits, its layers.
 //!
-//! Last up and first to stop. Knows no route; those are in [`api`](crate::api).
+//! Last up and first to stop. Knows no route; those are in [`api`].
 
 use crate::{
     api::{self, Api},
