@@ -150,7 +150,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
 ///
 /// # Panics
 ///
-/// Outside of a `LocalSet` (the thread of a [`system`](super::system)).
+/// Outside of a `LocalSet` (the thread of a [`system`](super::system())).
 pub fn supervise<A: Actor<Context = Context<A>>>(spec: ChildSpec<A>) -> (Handle<A>, Life) {
     let (slot, seen) = SlotOwner::new();
     let handle = Handle::new(spec.name, seen, spec.permits, spec.deadline);

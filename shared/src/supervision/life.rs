@@ -14,7 +14,7 @@ use tokio::{
 ///
 /// # Panics
 ///
-/// Outside of a `LocalSet` (the thread of a [`system`](super::system)), and when `make` panics.
+/// Outside of a `LocalSet` (the thread of a [`system`](super::system())), and when `make` panics.
 pub fn spawn_life<A: Actor<Context = Context<A>>>(
     mailbox: usize,
     make: impl FnOnce(&mut Context<A>) -> A,

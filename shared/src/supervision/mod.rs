@@ -11,7 +11,7 @@
 //! - [`ChildSpec`], [`supervise`], [`Life`]: one child. [`Supervisor`]: several, started in order, stopped in reverse.
 //! - Liveness: each child is asked regularly whether it still comes to its messages, and is replaced if not. A handler
 //!   that never returns holds up the whole thread; that is for [`Watchdog`], which runs on a thread of its own.
-//! - [`system`]: one thread for all actors, a shared runtime of many threads for everything else.
+//! - [`system()`]: one thread for all actors, a shared runtime of many threads for everything else.
 //!
 //! Never decides what a crash means for the work: that is in the rebuilding closure (read back what is durable) and in
 //! whoever [follows](Handle::follow) a rebuilt actor (introduce yourself again).

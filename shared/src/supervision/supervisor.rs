@@ -59,7 +59,7 @@ impl Supervisor {
     ///
     /// # Panics
     ///
-    /// Outside of a `LocalSet` (the thread of a [`system`](super::system)).
+    /// Outside of a `LocalSet` (the thread of a [`system`](super::system())).
     pub fn start<A: Actor<Context = Context<A>>>(&mut self, mut spec: ChildSpec<A>) -> Handle<A> {
         self.children.retain(|life| !life.is_over());
         spec.escalate = Some(self.escalate.clone());

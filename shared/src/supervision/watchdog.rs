@@ -29,7 +29,7 @@ impl Watchdog {
     ///
     /// # Panics
     ///
-    /// Outside of a `LocalSet` (the thread of a [`system`](super::system)).
+    /// Outside of a `LocalSet` (the thread of a [`system`](super::system())).
     pub fn start(within: Duration, stuck: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (beat, beats) = sync_channel(1);
         thread::Builder::new()
