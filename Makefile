@@ -28,7 +28,7 @@ lint: ## formatting, clippy, licences, duplicates, advisories, documentation
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	tests/deny.sh
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 bench: build ## W1, W3, W4 beside the limit program and other programs, which it installs (ARGS="--help")
 	tests/prepare.sh bench

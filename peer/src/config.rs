@@ -2,7 +2,7 @@
 //! earlier ones winning.
 //!
 //! [`Config`] is what a peer runs with; it holds only checked values. [`flags`] are the arguments that every
-//! command (or every command that runs a peer) takes, [`file`] is the TOML file. Everything wrong here is a
+//! command (or every command that runs a peer) takes, [`mod@file`] is the TOML file. Everything wrong here is a
 //! [`Failure`] of kind usage that names the key and, in a file, the line.
 
 pub mod file;

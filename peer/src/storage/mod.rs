@@ -1,6 +1,6 @@
 //! What a peer keeps on disk: shares, served where they lie, and downloads until they are whole.
 //!
-//! Bytes come in as [`ReceivedChunk`] in a pooled buffer ([`BufferPool`]), become a [`VerifiedChunk`] in [`verify`] and
+//! Bytes come in as [`ReceivedChunk`] in a pooled buffer ([`BufferPool`]), become a [`VerifiedChunk`] in [`verify()`] and
 //! nowhere else, and are committed to their [`Job`]: written, then journaled, so that a killed process loses nothing
 //! that it had. Bytes go out through [`Served`], which never hands out a chunk that is not what its hash says.
 //! [`share_scan`] and [`hash`] make a file or folder shareable. [`ChunkStoreHandle`] leads to the actor that knows
