@@ -5,6 +5,7 @@
 //! for a line or for the end, never for a time; [`PATIENCE`] only turns a hang into a failure.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -144,6 +145,7 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        die_with_us(&mut self.command);
         let started = Instant::now();
         let mut child = self
             .command
@@ -170,6 +172,19 @@ impl Launch {
     /// Starts it and waits for its end.
     pub fn run(self) -> Ended {
         self.start().end()
+    }
+}
+
+/// A test that is killed cannot end what it started: the system does it then.
+fn die_with_us(command: &mut Command) {
+    let ask = || {
+        Ok(rustix::process::set_parent_process_death_signal(Some(
+            Signal::KILL,
+        ))?)
+    };
+    // SAFETY: between fork and exec only a system call is made, which allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(ask);
     }
 }
 

@@ -174,7 +174,12 @@ impl Peer {
 
     /// Starts its daemon and waits until commands reach it.
     pub fn start_daemon(&self) -> Program {
-        let program = self.daemon().start();
+        self.start_daemon_with(|launch| launch)
+    }
+
+    /// As [`Peer::start_daemon`], with further flags or variables.
+    pub fn start_daemon_with(&self, more: impl FnOnce(Launch) -> Launch) -> Program {
+        let program = more(self.daemon()).start();
         program.wait_err(0, "where it listens", listening);
         program
     }

@@ -209,7 +209,7 @@ fn fetch(name: &str) -> String {
     let lab = Lab::new();
     let tracker = Tracker::start(&lab);
     let peer = Peer::new(&lab, "peer").tracker(&tracker);
-    let daemon = failing(peer.daemon(), name).start();
+    let daemon = peer.start_daemon_with(|launch| failing(launch, name));
     let output = lab.folder("output");
 
     // The bystander's download is under way all the time: its second half waits for the door.
@@ -252,7 +252,7 @@ fn share(name: &str) -> String {
     let lab = Lab::new();
     let tracker = Tracker::start(&lab);
     let peer = Peer::new(&lab, "peer").tracker(&tracker);
-    let daemon = failing(peer.daemon(), name).start();
+    let daemon = peer.start_daemon_with(|launch| failing(launch, name));
     let source = lab.at("shared.bin");
     fixtures::write_file(&source, 5, 6 << 20);
     let said = insist(|| peer.share(&source));

@@ -156,13 +156,16 @@ impl Orders {
     /// How this peer is doing.
     pub async fn status(&self) -> Result<PeerStatus, Failure> {
         let online = self.online()?;
+        // On its own line: inside the struct the borrow would last across the awaits, and the client that waits for it to
+        // publish would hold up the actors that are awaited.
+        let trackers = tracker_lines(&online.client.status().borrow());
         Ok(PeerStatus {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.parts.started.elapsed().as_secs(),
             identity: self.id()?,
             listen: online.listen,
-            trackers: tracker_lines(&online.client.status().borrow()),
+            trackers,
             sessions: self.sessions().await?,
             shares: self.list().await?,
         })
