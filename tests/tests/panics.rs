@@ -25,7 +25,37 @@ use reqwest::Method;
 use serde_json::json;
 
 /// Fail points that no tour reaches, and why. Everything else must have panicked.
-const NOT_REACHED: &[(&str, &str)] = &[];
+const NOT_REACHED: &[(&str, &str)] = &[
+    ("ChunkStore::ResumeJob", "pause and resume have no command yet"),
+    ("ConnectionManager::Ban", "needs a liar in the tour"),
+    ("ConnectionManager::Introduce", "open: no tour leads there yet"),
+    (
+        "DownloadCoordinator::PauseDownload",
+        "pause and resume have no command yet",
+    ),
+    (
+        "DownloadCoordinator::ResumeDownload",
+        "pause and resume have no command yet",
+    ),
+    (
+        "DownloadCoordinator::TableRebuilt",
+        "open: no tour leads there yet",
+    ),
+    (
+        "DownloadCoordinator::StopDownload",
+        "open: no tour leads there yet",
+    ),
+    ("PeerSession::CancelChunk", "open: no tour leads there yet"),
+    ("PeerSession::NamePeers", "open: no tour leads there yet"),
+    ("PeerSession::TaskEnded", "open: no tour leads there yet"),
+];
+
+/// Open defects, left out of the tours: after these panics another session has to be made anew.
+const OPEN: &[&str] = &[
+    "ConnectionManager::Dialled",
+    "ConnectionManager::Report",
+    "ConnectionManager::Unwant",
+];
 
 /// The supervision's promise: an actor that crashed for the first time is back after at most this pause.
 const BACK_WITHIN_MILLIS: f64 = 1000.0;
@@ -53,7 +83,6 @@ fn every_handler_begins_with_a_fail_point_of_its_name() {
 }
 
 #[test]
-#[ignore = "open: some fail points of the peer are reached by no tour, and after some a command has to be given more than three times"]
 fn a_panic_anywhere_in_a_fetching_peer_costs_no_other_session_and_the_download_is_done() {
     panic_everywhere(
         "peer",
@@ -80,7 +109,10 @@ fn panic_everywhere(program: &'static str, tours: &[&str], tour: fn(&str) -> Tou
     let only = std::env::var("P2P_TEST_FAIL_POINT").ok();
     let names: Vec<String> = handlers::fail_points_of(program)
         .into_iter()
-        .filter(|name| only.as_ref().is_none_or(|only| only == name))
+        .filter(|name| match &only {
+            Some(only) => only == name,
+            None => !OPEN.contains(&name.as_str()),
+        })
         .collect();
     let next = AtomicUsize::new(0);
     let problems = Mutex::new(Vec::new());
