@@ -44,6 +44,7 @@ fn every_test_that_the_documents_name_exists() {
     for folder in [
         "shared/src",
         "tracker/src",
+        "tracker/tests",
         "peer/src",
         "tests/tests",
         "tests/src",
