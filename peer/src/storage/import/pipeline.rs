@@ -1,5 +1,6 @@
-//! Hashes a stream on all cores: chunk hashes on every thread, the whole-file hash (serial by its nature, with SHA-256)
-//! on whichever thread finds the next chunk of it ready.
+//! Hashes a stream on all cores. With BLAKE3 every thread reads and hashes chunks. With SHA-256 the whole-file hash is
+//! serial by its nature and gives the chunk hashes in passing, so one thread hashes and the others read ahead of it;
+//! which one is decided chunk by chunk.
 //!
 //! Promise: at most `WINDOW` chunks are in memory; the first error ends everything; whoever cancels waits for one
 //! chunk at most. Knows nothing of files: it is given a function that reads a chunk.
@@ -109,8 +110,8 @@ struct Line<E> {
 struct State<E> {
     /// The chunk to be read next.
     next: u32,
-    /// Read and hashed, not yet taken in by the whole-file hash.
-    ready: BTreeMap<u32, (Vec<u8>, ChunkHash)>,
+    /// Read (and hashed, where that is done apart), not yet taken in by the whole-file hash.
+    ready: BTreeMap<u32, (Vec<u8>, Option<ChunkHash>)>,
     /// Buffers to be used again.
     spare: Vec<Vec<u8>>,
     /// The whole-file hash; absent while a thread feeds it.
@@ -125,7 +126,7 @@ struct State<E> {
 
 /// What a thread does next.
 enum Step {
-    Follow(FileHasher, Vec<u8>, ChunkHash),
+    Follow(FileHasher, Vec<u8>, Option<ChunkHash>),
     Read(ChunkIndex, Vec<u8>),
     Stop,
 }
@@ -182,7 +183,8 @@ impl<E: Send> Line<E> {
     fn read(&self, work: &Work<'_, E>, chunk: ChunkIndex, mut bytes: Vec<u8>) -> Result<(), E> {
         bytes.clear();
         (work.read)(chunk, &mut bytes)?;
-        let hash = work.algorithm.hash_chunk(work.layout, chunk, &bytes);
+        let apart = work.algorithm == HashAlgorithm::Blake3;
+        let hash = apart.then(|| work.algorithm.hash_chunk(work.layout, chunk, &bytes));
         self.lock().ready.insert(chunk.0, (bytes, hash));
         self.moved.notify_all();
         Ok(())
@@ -193,9 +195,15 @@ impl<E: Send> Line<E> {
         work: &Work<'_, E>,
         mut hasher: FileHasher,
         bytes: Vec<u8>,
-        hash: ChunkHash,
+        hash: Option<ChunkHash>,
     ) -> Result<(), E> {
-        hasher.update(&bytes, &hash);
+        let hash = match hash {
+            Some(hash) => {
+                hasher.update(&bytes, &hash);
+                hash
+            }
+            None => hasher.update_and_hash(&bytes),
+        };
         let mut hashes = {
             let mut state = self.lock();
             state.spare.push(bytes);
@@ -222,6 +230,61 @@ impl<E: Send> Drop for StopOnPanic<'_, E> {
         if thread::panicking() {
             self.0.lock().abandoned = true;
             self.0.moved.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Whatever the threads do in whatever order, and wherever an earlier run was interrupted: the hashes are those
+        /// of the bytes.
+        #[test]
+        fn any_number_of_threads_hash_what_is_there(
+            size in 0..6 * u64::from(CHUNK_SIZE),
+            threads in 1..5usize,
+            done in 0..6u32,
+            algorithm in prop::sample::select(vec![HashAlgorithm::Sha256, HashAlgorithm::Blake3]),
+        ) {
+            let stream: Vec<u8> = (0..size).map(|at| (at % 251) as u8 ^ (at >> 16) as u8).collect();
+            let layout = Layout::new(size).unwrap();
+            let bytes_of = |chunk| {
+                let extent = layout.extent(chunk);
+                &stream[extent.start as usize..extent.end as usize]
+            };
+            let mut start = Start::new(algorithm, layout);
+            for chunk in (0..done.min(layout.chunks())).map(ChunkIndex) {
+                start.hashes.push(start.hasher.update_and_hash(bytes_of(chunk)));
+            }
+            let work = Work {
+                algorithm,
+                layout,
+                threads,
+                read: &|chunk, out| {
+                    out.extend_from_slice(bytes_of(chunk));
+                    Ok::<_, Infallible>(())
+                },
+                followed: &|hasher, hashes| {
+                    assert_eq!(hasher.next_index().0 as usize, hashes.len());
+                    Ok(())
+                },
+            };
+            let Ok((file, hashes)) = run(&work, start);
+            let expected = match algorithm {
+                HashAlgorithm::Sha256 => <[u8; 32]>::from(<sha2::Sha256 as sha2::Digest>::digest(&stream)),
+                HashAlgorithm::Blake3 => blake3::hash(&stream).into(),
+            };
+            prop_assert_eq!(file, FileHash(expected));
+            let each: Vec<_> = (0..layout.chunks())
+                .map(|chunk| algorithm.hash_chunk(layout, ChunkIndex(chunk), bytes_of(ChunkIndex(chunk))))
+                .collect();
+            prop_assert_eq!(hashes, each);
         }
     }
 }
