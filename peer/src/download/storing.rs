@@ -4,7 +4,7 @@
 //! most [`WORKERS`] threads work at a time. A worker goes on as long as there is something to do, so that under load chunks
 //! cost no thread a wake-up each. Bounded by the pool that the chunks' buffers come from.
 
-use crate::storage::{BadChunk, CommitError, Job, ReceivedChunk, verify};
+use crate::storage::{BadChunk, CommitError, Job, NotStored, ReceivedChunk};
 use actix::{Message, Recipient};
 use p2p_shared::id::{ChunkIndex, PublicKey};
 use std::{
@@ -138,16 +138,9 @@ impl Drop for Told<'_> {
 }
 
 fn store(job: &Job, received: ReceivedChunk) -> Stored {
-    let (manifest, hashes) = (job.manifest(), job.hashes());
-    let Some(expected) = hashes.get(received.chunk.0 as usize).copied() else {
-        // The download's chunks are those of the job's layout.
-        return Stored::Panicked;
-    };
-    match verify(received, &expected, manifest.algorithm, manifest.layout()) {
-        Err(bad) => Stored::Bad(bad),
-        Ok(verified) => match job.commit(verified) {
-            Ok(_) => Stored::Yes,
-            Err(error) => Stored::No(error),
-        },
+    match job.store(received) {
+        Ok(_) => Stored::Yes,
+        Err(NotStored::Bad(bad)) => Stored::Bad(bad),
+        Err(NotStored::Commit(error)) => Stored::No(error),
     }
 }

@@ -5,7 +5,7 @@ use super::{
     disk::Boot,
     error::{CommitError, StoreError},
     import::{HashOptions, Import, ScanOptions, hash, share_scan},
-    job::{Committed, Job, JobSpec, Surroundings},
+    job::{Committed, Job, JobSpec, NotStored, Surroundings},
     open_files::OpenFiles,
     verify::{ReceivedChunk, VerifiedChunk, verify},
 };
@@ -84,16 +84,19 @@ impl Download {
         &self.stream[extent.start as usize..extent.end as usize]
     }
 
-    pub(super) fn verified(&self, chunk: u32) -> VerifiedChunk {
+    pub(super) fn received(&self, chunk: u32, bytes: &[u8]) -> ReceivedChunk {
         let mut buffer = self.pool.try_acquire().expect("the job gives its buffers back");
-        buffer.extend_from_slice(self.bytes(chunk));
-        let length = buffer.len();
-        let received = ReceivedChunk {
+        buffer.extend_from_slice(bytes);
+        ReceivedChunk {
             peer: PublicKey([1; 32]),
             file: self.manifest.hash,
             chunk: ChunkIndex(chunk),
-            bytes: buffer.into_chunk(0..length),
-        };
+            bytes: buffer.into_chunk(0..bytes.len()),
+        }
+    }
+
+    pub(super) fn verified(&self, chunk: u32) -> VerifiedChunk {
+        let received = self.received(chunk, self.bytes(chunk));
         let layout = self.manifest.layout();
         verify(
             received,
@@ -106,6 +109,10 @@ impl Download {
 
     pub(super) fn commit(&self, job: &Job, chunk: u32) -> Result<Committed, CommitError> {
         job.commit(self.verified(chunk))
+    }
+
+    pub(super) fn store(&self, job: &Job, chunk: u32) -> Result<Committed, NotStored> {
+        job.store(self.received(chunk, self.bytes(chunk)))
     }
 
     pub(super) fn commit_all(&self, job: &Job, chunks: impl IntoIterator<Item = u32>) {

@@ -36,7 +36,7 @@ pub use handle::{ChunkStoreHandle, JobInfo, Removed, ShareInfo, VerifyReport};
 pub use import::{
     HashCache, HashOptions, Import, Plan, ScanOptions, SkipReason, Skipped, SourceLayout, hash, share_scan,
 };
-pub use job::{Committed, IndexFault, Job, JobSpec};
+pub use job::{Committed, IndexFault, Job, JobSpec, NotStored};
 pub use served::Served;
 pub use verify::{BadChunk, ChunkFault, ReceivedChunk, VerifiedChunk, verify};
 

@@ -105,7 +105,20 @@ pub fn verify(
     algorithm: HashAlgorithm,
     layout: Layout,
 ) -> Result<VerifiedChunk, BadChunk> {
-    match find_fault(&received, expected, algorithm, layout) {
+    let chunk = received.chunk;
+    verify_by(received, expected, layout, |bytes| {
+        algorithm.hash_chunk(layout, chunk, bytes)
+    })
+}
+
+/// The same for whoever computes the chunk's hash in passing; `hash` is asked only if the length is right.
+pub(super) fn verify_by(
+    received: ReceivedChunk,
+    expected: &ChunkHash,
+    layout: Layout,
+    hash: impl FnOnce(&[u8]) -> ChunkHash,
+) -> Result<VerifiedChunk, BadChunk> {
+    match find_fault(&received, expected, layout, hash) {
         Some(fault) => Err(BadChunk {
             peer: received.peer,
             file: received.file,
@@ -124,8 +137,8 @@ pub fn verify(
 fn find_fault(
     received: &ReceivedChunk,
     expected: &ChunkHash,
-    algorithm: HashAlgorithm,
     layout: Layout,
+    hash: impl FnOnce(&[u8]) -> ChunkHash,
 ) -> Option<ChunkFault> {
     let (chunk, bytes) = (received.chunk, &*received.bytes);
     if !layout.contains(chunk) {
@@ -138,7 +151,7 @@ fn find_fault(
             got: bytes.len(),
         });
     }
-    (algorithm.hash_chunk(layout, chunk, bytes) != *expected).then_some(ChunkFault::WrongHash)
+    (hash(bytes) != *expected).then_some(ChunkFault::WrongHash)
 }
 
 #[cfg(test)]

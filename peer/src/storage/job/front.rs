@@ -1,8 +1,10 @@
 //! The whole-file hash of a download, following the contiguous front: the chunks up to the first that is missing.
 //!
-//! Promise: chunks that come (almost) in order are hashed from the memory that they came in; the others are read back
-//! from the page cache when their turn comes. It runs on a thread of its own, so committing never waits for it, and it
-//! parks at most a few buffers of the pool, so it never starves those who receive. Its state can be saved at any time.
+//! Promise: a chunk whose turn it is when it is verified is taken in with the same pass over its bytes (see
+//! [`super::lead`]); those that come a little early wait in the memory that they came in; the others are read back from
+//! the page cache when their turn comes, on a thread of its own. At most a few buffers of the pool are kept waiting, so
+//! those who receive are not starved. What was taken in is right, whether or not it is stored in the end. The state
+//! can be saved at any time.
 
 use crate::storage::{buffer::ParkedBytes, error::DiskError};
 use p2p_shared::{
@@ -38,18 +40,20 @@ pub(super) struct Front {
     moved: Condvar,
 }
 
-struct State {
-    /// Absent while the thread feeds it.
-    hasher: Option<Box<FileHasher>>,
+pub(super) struct State {
+    /// Absent while the thread, or whoever verifies the next chunk, feeds it.
+    pub(super) hasher: Option<Box<FileHasher>>,
     /// The chunk that it takes next.
-    next: u32,
+    pub(super) next: u32,
     /// Chunks whose turn has not come.
     parked: BTreeMap<u32, ParkedBytes>,
     /// The disk failed when a chunk was read back; the thread waits until somebody has heard.
     failed: Option<DiskError>,
     /// Counts beginnings anew, so that what was computed before one is not put back after it.
-    round: u64,
-    stopped: bool,
+    pub(super) round: u64,
+    /// How many wait for the hasher, beside the thread.
+    waiting: u32,
+    pub(super) stopped: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -76,6 +80,7 @@ impl Front {
             parked: BTreeMap::new(),
             failed: None,
             round: 0,
+            waiting: 0,
             stopped: false,
         };
         Self {
@@ -86,7 +91,7 @@ impl Front {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // The hasher is put back or replaced in one step; a panic elsewhere leaves a state that can be gone on from.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,13 +100,21 @@ impl Front {
         self.moved.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Until something happened, which may be that the hasher is back.
+    pub(super) fn wait_for_hasher<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        state = self.wait(state);
+        state.waiting -= 1;
+        state
+    }
+
     /// Whether bytes are of any use to it (not with BLAKE3, which goes by the chunk hashes).
     pub(super) fn wants_bytes(&self) -> bool {
         self.algorithm == HashAlgorithm::Sha256
     }
 
     /// The chunk is stored. `bytes` are kept for a while if its turn comes soon.
-    pub(super) fn on_stored(&self, chunk: ChunkIndex, bytes: Option<ParkedBytes>) {
+    pub(super) fn on_stored(&self, chunk: ChunkIndex, bytes: Option<ParkedBytes>, chunks: &impl Chunks) {
         let mut state = self.lock();
         if let Some(bytes) = bytes.filter(|_| chunk.0 >= state.next) {
             state.parked.insert(chunk.0, bytes);
@@ -110,8 +123,59 @@ impl Front {
                 state.parked.pop_last();
             }
         }
+        self.wake(state, chunks);
+    }
+
+    /// Whether the chunk was taken in already.
+    pub(super) fn is_past(&self, chunk: ChunkIndex) -> bool {
+        chunk.0 < self.lock().next
+    }
+
+    /// The hash of a chunk by itself.
+    pub(super) fn hash_alone(&self, chunk: ChunkIndex, bytes: &[u8]) -> ChunkHash {
+        self.algorithm.hash_chunk(self.layout, chunk, bytes)
+    }
+
+    /// The hasher comes back, unless what it was taken for began anew meanwhile.
+    pub(super) fn put_back(
+        &self,
+        hasher: Box<FileHasher>,
+        round: u64,
+        failed: Option<DiskError>,
+        chunks: &impl Chunks,
+    ) {
+        let mut state = self.lock();
+        if state.round == round {
+            state.next = hasher.next_index().0;
+            state.hasher = Some(hasher);
+            if failed.is_some() {
+                state.failed = failed;
+            }
+            // One that was stored twice at once may have been parked, too.
+            while state
+                .parked
+                .first_key_value()
+                .is_some_and(|(chunk, _)| *chunk < state.next)
+            {
+                state.parked.pop_first();
+            }
+        }
+        self.wake(state, chunks);
+    }
+
+    /// Wakes whoever has something to do now; mostly nobody.
+    fn wake(&self, state: MutexGuard<'_, State>, chunks: &impl Chunks) {
+        let wanted = state.waiting > 0 || self.is_due(&state, chunks);
         drop(state);
-        self.moved.notify_all();
+        if wanted {
+            self.moved.notify_all();
+        }
+    }
+
+    /// Whether the thread is to take the next chunk in.
+    fn is_due(&self, state: &State, chunks: &impl Chunks) -> bool {
+        let next = ChunkIndex(state.next);
+        state.failed.is_none() && state.hasher.is_some() && self.layout.contains(next) && chunks.has(next)
     }
 
     /// Follows the front until it is stopped. The body of a thread.
@@ -127,14 +191,7 @@ impl Front {
             };
             let fed = bytes.map(|bytes| hasher.update(bytes, &chunks.hash(chunk)));
             drop(parked);
-            let mut state = self.lock();
-            if state.round == round {
-                state.next = hasher.next_index().0;
-                state.hasher = Some(hasher);
-                state.failed = fed.err();
-            }
-            drop(state);
-            self.moved.notify_all();
+            self.put_back(hasher, round, fed.err(), chunks);
         }
     }
 
@@ -144,13 +201,11 @@ impl Front {
             if state.stopped {
                 return Step::Stop;
             }
-            let chunk = ChunkIndex(state.next);
-            if state.failed.is_none()
-                && self.layout.contains(chunk)
-                && chunks.has(chunk)
+            if self.is_due(&state, chunks)
                 && let Some(hasher) = state.hasher.take()
             {
-                let parked = state.parked.remove(&chunk.0);
+                let next = state.next;
+                let parked = state.parked.remove(&next);
                 return Step::Hash(hasher, parked, state.round);
             }
             state = self.wait(state);
@@ -180,7 +235,7 @@ impl Front {
             if state.stopped {
                 return Vec::new();
             }
-            state = self.wait(state);
+            state = self.wait_for_hasher(state);
         }
     }
 
@@ -204,7 +259,7 @@ impl Front {
             if state.stopped {
                 return Ok(None);
             }
-            state = self.wait(state);
+            state = self.wait_for_hasher(state);
         }
     }
 

@@ -5,13 +5,14 @@
 //! and durable, and never in place of something else. A job that was cut short is gone on with by opening it again.
 //!
 //! Reading order: [`place`] where it lives, [`target`] what is written to, [`ledger`] and [`journal`] what is known of
-//! it, [`log`] the journal's file, [`open`] beginning and going on, [`front`] the whole-file hash, [`keeper`]
+//! it, [`log`] the journal's file, [`open`] beginning and going on, [`front`] and [`lead`] the whole-file hash, [`keeper`]
 //! checkpoints, [`finish`] the end. All calls are blocking and may come from several threads at once.
 
 mod finish;
 mod front;
 mod journal;
 mod keeper;
+mod lead;
 mod ledger;
 mod log;
 mod open;
@@ -28,7 +29,7 @@ use super::{
     error::{CommitError, DiskError, FinishError, Named as _, ReadError},
     import::Import,
     served::Served,
-    verify::VerifiedChunk,
+    verify::{BadChunk, ReceivedChunk, VerifiedChunk, verify_by},
 };
 use p2p_shared::{
     bitfield::Bitfield,
@@ -60,6 +61,17 @@ pub enum Committed {
     Stored,
     /// It was held already; nothing was written.
     AlreadyHeld,
+}
+
+/// Why a received chunk was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStored {
+    /// It is not what it claims to be.
+    #[error(transparent)]
+    Bad(#[from] BadChunk),
+    /// It is, and could not be stored.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
 }
 
 /// A download that goes on. Shared by whoever fetches, serves and finishes it; its threads end when nobody does any
@@ -147,6 +159,15 @@ impl Job {
         match &self.body {
             Body::Live(live) => live.wanted_first(),
             Body::There(..) => 0..0,
+        }
+    }
+
+    /// Verifies a chunk that came from a peer and commits it: as [`verify`](super::verify) and [`Self::commit`], for the
+    /// time of one hash where they and the whole-file hash take two.
+    pub fn store(&self, received: ReceivedChunk) -> Result<Committed, NotStored> {
+        match &self.body {
+            Body::Live(live) => live.store(received),
+            Body::There(..) => Ok(Committed::AlreadyHeld),
         }
     }
 
@@ -260,6 +281,15 @@ impl Live {
         }
     }
 
+    fn store(&self, received: ReceivedChunk) -> Result<Committed, NotStored> {
+        let chunk = received.chunk;
+        // Of a chunk that the file does not have this is never asked: that shows before.
+        let expected = front::Chunks::hash(self, chunk);
+        let hash = |bytes: &[u8]| self.front.hash_in_passing(chunk, bytes, &expected, self);
+        let verified = verify_by(received, &expected, self.layout, hash)?;
+        Ok(self.commit(verified)?)
+    }
+
     fn commit(&self, verified: VerifiedChunk) -> Result<Committed, CommitError> {
         if verified.file() != self.manifest.hash {
             return Err(CommitError::OtherFile(verified.file()));
@@ -275,8 +305,9 @@ impl Live {
         let stored = !self.log().ledger().held().has(chunk);
         if stored {
             self.write(chunk, verified.bytes())?;
-            let bytes = self.front.wants_bytes().then(|| verified.into_bytes().park());
-            self.front.on_stored(chunk, bytes.flatten());
+            let wanted = self.front.wants_bytes() && !self.front.is_past(chunk);
+            let bytes = wanted.then(|| verified.into_bytes().park());
+            self.front.on_stored(chunk, bytes.flatten(), self);
             self.pace.on_stored(u64::from(self.layout.length(chunk)));
         }
         self.unpack()?;

@@ -273,7 +273,12 @@ impl Job {
         self.live().front.save()
     }
 
-    fn front_index(&self) -> u32 {
+    /// The whole-file hash as it was followed, once every chunk is stored.
+    pub(super) fn followed_hash(&self) -> Option<p2p_shared::id::FileHash> {
+        self.live().front.finish().unwrap()
+    }
+
+    pub(super) fn front_index(&self) -> u32 {
         self.live().front.next()
     }
 

@@ -77,24 +77,30 @@ fn a_chunk_is_stored_once() {
 }
 
 #[test]
-fn many_may_commit_and_read_at_once() {
-    let download = Download::of_file(HashAlgorithm::Sha256, "file", testing::content(1, 64 * CHUNK));
-    let job = download.open();
-    std::thread::scope(|scope| {
-        for seed in 0..4 {
-            let (job, download) = (&job, &download);
-            scope.spawn(move || {
-                for chunk in download.shuffled(seed) {
-                    download.commit(job, chunk).unwrap();
-                    let mut bytes = Vec::new();
-                    job.read_chunk(ChunkIndex(chunk), &mut bytes).unwrap();
-                    assert_eq!(bytes, download.bytes(chunk));
-                }
-            });
-        }
-    });
-    job.complete().unwrap();
-    assert_eq!(fs::read(download.target()).unwrap(), download.stream);
+fn many_may_store_and_read_at_once_in_whatever_order() {
+    for in_order in [true, false] {
+        let download = Download::of_file(HashAlgorithm::Sha256, "file", testing::content(1, 64 * CHUNK));
+        let job = download.open();
+        std::thread::scope(|scope| {
+            for seed in 0..4 {
+                let (job, download) = (&job, &download);
+                scope.spawn(move || {
+                    let mut chunks = download.shuffled(seed);
+                    if in_order {
+                        chunks.sort_unstable();
+                    }
+                    for chunk in chunks {
+                        download.store(job, chunk).unwrap();
+                        let mut bytes = Vec::new();
+                        job.read_chunk(ChunkIndex(chunk), &mut bytes).unwrap();
+                        assert_eq!(bytes, download.bytes(chunk));
+                    }
+                });
+            }
+        });
+        job.complete().unwrap();
+        assert_eq!(fs::read(download.target()).unwrap(), download.stream);
+    }
 }
 
 #[test]

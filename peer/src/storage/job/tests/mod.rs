@@ -3,8 +3,9 @@
 mod crash;
 mod file;
 mod folder;
+mod lead;
 
-use super::{Committed, Job, JobSpec, Surroundings};
+use super::{Committed, Job, JobSpec, NotStored, Surroundings};
 use crate::storage::{
     disk::Boot,
     error::{CommitError, StoreError},
