@@ -12,6 +12,7 @@ run: build ## tracker, a share and a fetch of it, checked, up until Ctrl-C (FILE
 	packaging/demo.sh $(TARGET)/release $${FILE:+"$$FILE"}
 
 build: ## release binaries: target/release/p2p-tracker and p2p-peer
+	tests/prepare.sh build
 	cargo build --release --locked -p p2p-tracker -p p2p-peer
 
 test: ## install what the tests need, build once, run them all

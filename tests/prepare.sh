@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a target of the Makefile needs, and only what is missing.
-# usage: tests/prepare.sh nextest|lint|bench
+# usage: tests/prepare.sh build|nextest|lint|bench
 set -eu
 
 root_with_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
@@ -10,7 +10,7 @@ packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 
-# A linker; a fresh Debian has none.
+# A C compiler and linker, for every target; a fresh Debian has none.
 if ! command -v cc >/dev/null; then
   root_with_apt || { echo "no C compiler: install gcc and libc6-dev (Debian), then call this again" >&2; exit 1; }
   packages gcc libc6-dev
@@ -45,6 +45,8 @@ bench() {
 }
 
 case "${1:-}" in
+  build)
+    ;;
   nextest)
     cargo nextest --version >/dev/null 2>&1 || install cargo-nextest
     ;;
@@ -57,7 +59,7 @@ case "${1:-}" in
     bench
     ;;
   *)
-    echo "usage: tests/prepare.sh nextest|lint|bench" >&2
+    echo "usage: tests/prepare.sh build|nextest|lint|bench" >&2
     exit 2
     ;;
 esac
