@@ -33,7 +33,8 @@ lint: ## formatting, clippy, licences, duplicates, advisories, documentation
 
 bench: build ## W1, W3, W4 beside the limit program and other programs, which it installs (ARGS="--help")
 	tests/prepare.sh bench
-	cargo run --release --locked -p p2p-tests --bin bench -- $(ARGS)
+	cargo build --release --locked -p p2p-tests --bins
+	$(TARGET)/release/bench $(ARGS)
 
 doc: ## the code's documentation, in target/doc
 	cargo doc --locked --workspace --no-deps

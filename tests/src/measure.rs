@@ -1,6 +1,6 @@
 //! What a running program costs: wall clock, CPU seconds, peak memory.
 //!
-//! Promises figures of the program itself, from `/proc`: user and system time of all its threads (10 ms grain), and the highest
+//! Promises figures of the program itself, from `/proc`: user and system time of all its threads and children (10 ms grain), and the highest
 //! resident set (`VmHWM`, which counts the page cache that it maps, too). The clock of a [`Cost`] stops when the
 //! process is gone, not when somebody gets round to reading its output.
 
@@ -20,12 +20,12 @@ const TICKS: f64 = 100.0;
 /// How often the peak memory is read; the last reading before the end counts.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// User and system seconds of all threads so far; none when it is gone.
+/// User and system seconds of all threads so far, and of children that it waited for; none when it is gone.
 pub fn cpu_seconds(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |n: usize| fields.get(n)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / TICKS)
+    Some((ticks(11)? + ticks(12)? + ticks(13)? + ticks(14)?) / TICKS)
 }
 
 /// The highest resident set so far, in MiB; none when it is gone.

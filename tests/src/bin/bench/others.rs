@@ -1,4 +1,4 @@
-//! The programs that ours is compared with: the limit program, libtorrent, nginx with curl.
+//! The programs that ours is compared with: the limit program, libtorrent, nginx with curl, and cp.
 //!
 //! Each does what a user of it would do, with the settings that make it fastest here, and is left out, by name, when it is not
 //! installed. `tests/prepare.sh bench` installs them.
@@ -227,5 +227,31 @@ impl Pair for Web {
             .args(["-sS", "--fail", "--tlsv1.3", "--cacert", "certificate.pem", "-K"])
             .arg(list);
         fetch(Some(&server), curl)
+    }
+}
+
+/// `cp` and `sync`: what the file system takes to make the same files durable, with nobody to fetch them from.
+pub(crate) struct Copy;
+
+impl Pair for Copy {
+    fn name(&self) -> String {
+        "cp + sync".to_owned()
+    }
+
+    fn does(&self) -> &'static str {
+        "durable"
+    }
+
+    fn missing(&self) -> Option<String> {
+        None
+    }
+
+    fn run(&self, job: &Job) -> Result<Run, String> {
+        let shell = find("sh").ok_or("no shell")?;
+        let copy = launch(&shell, &job.work)
+            .args(["-c", r#"cp -r "$1" "$2" && exec sync -f "$2""#, "sh"])
+            .arg(&job.source)
+            .arg(&job.destination);
+        fetch(None, copy)
     }
 }

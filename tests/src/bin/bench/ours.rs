@@ -7,6 +7,9 @@ use p2p_tests::programs::{Peer, Sharing, Tracker};
 
 use crate::pair::{Job, Pair, Run, fetch};
 
+/// What a person sees who has set nothing; the tests ask for more.
+const LOG: (&str, &str) = ("P2P_LOG", "warn");
+
 /// `share` and `get` with one of the hashes.
 pub(crate) struct Ours {
     /// `sha256` or `blake3`.
@@ -35,11 +38,15 @@ impl Pair for Ours {
                 .tracker(&tracker)
                 .share(&job.source)
                 .args(["--hash", self.hash])
+                .env(LOG.0, LOG.1)
                 .start(),
         );
         fetch(
             Some(&sharing.program),
-            fetcher.tracker(&tracker).get(&sharing.ticket, &job.destination),
+            fetcher
+                .tracker(&tracker)
+                .get(&sharing.ticket, &job.destination)
+                .env(LOG.0, LOG.1),
         )
     }
 }
@@ -50,7 +57,8 @@ pub(crate) fn share(job: &Job, hash: &str) -> Result<(Run, Run), String> {
     let tracker = Tracker::start(&lab);
     let peer = Peer::new(&lab, "sharer").tracker(&tracker);
     let once = || {
-        let program = peer.share(&job.source).args(["--hash", hash]).start();
+        let launch = peer.share(&job.source).args(["--hash", hash]);
+        let program = launch.env(LOG.0, LOG.1).start();
         let run = until_ticket(&program);
         program.interrupt();
         let ended = program.end();

@@ -147,35 +147,6 @@ fn failures(all: &[Runs]) -> String {
     text
 }
 
-/// A target and whether it is met: `what`, our figure, the bound, and which side of it is good.
-pub(crate) fn target(what: &str, ours: Option<f64>, bound: Option<f64>, good: Good) -> String {
-    let (Some(ours), Some(bound)) = (ours, bound) else {
-        return format!("  -    {what}: not measured\n");
-    };
-    let met = match good {
-        Good::AtLeast => ours >= bound,
-        Good::AtMost => ours <= bound,
-    };
-    let (verdict, sign) = (
-        if met { "met " } else { "MISS" },
-        if matches!(good, Good::AtLeast) {
-            "≥"
-        } else {
-            "≤"
-        },
-    );
-    format!("  {verdict} {what}: {ours:.3} {sign} {bound:.3}\n")
-}
-
-/// Which side of a bound is good.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Good {
-    /// More is better.
-    AtLeast,
-    /// Less is better.
-    AtMost,
-}
-
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
