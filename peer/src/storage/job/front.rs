@@ -20,6 +20,9 @@ use std::{
 /// Chunks parked in memory, a job: 4 MiB, as far as peers that are asked in order usually stray from it.
 const PARKED: usize = 16;
 
+/// Chunk hashes taken in by whoever stored a chunk, at a time: some microseconds.
+const AT_ONCE: usize = 64;
+
 /// What the front needs of its job.
 pub(super) trait Chunks {
     /// Whether the chunk is stored.
@@ -123,7 +126,25 @@ impl Front {
                 state.parked.pop_last();
             }
         }
+        if !self.wants_bytes() {
+            self.advance(&mut state, chunks);
+        }
         self.wake(state, chunks);
+    }
+
+    /// Takes in what is stored at the front, where that costs less than waking the thread for it. The rest, if it is long, is
+    /// the thread's.
+    fn advance(&self, state: &mut State, chunks: &impl Chunks) {
+        for _ in 0..AT_ONCE {
+            if !self.is_due(state, chunks) {
+                return;
+            }
+            let hash = chunks.hash(ChunkIndex(state.next));
+            if let Some(hasher) = &mut state.hasher {
+                hasher.update(&[], &hash);
+                state.next = hasher.next_index().0;
+            }
+        }
     }
 
     /// Whether the chunk was taken in already.
