@@ -71,6 +71,8 @@ pub struct Attachment {
     pub their_interest: bool,
     /// What the peer holds.
     pub theirs: Theirs,
+    /// Chunks that we got, and that a peer which holds them all is told of with the next tick.
+    pub unsaid: Vec<ChunkIndex>,
 }
 
 /// What a peer holds of a file, as far as it came.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::download::source::Room;
 use p2p_shared::{
+    bitfield::Bitfield,
     chunker::Layout,
     id::{ChunkIndex, FileHash},
     protocol::{DetachReason, GoodbyeReason, MAX_HASHES, MAX_HINTS, PeerHint, PeerMessage},
@@ -353,13 +354,27 @@ impl SessionState {
         })]
     }
 
-    /// We hold one more.
-    pub fn have(&self, file: FileHash, chunk: ChunkIndex) -> Vec<Action> {
-        let listening = self.files.get(&file).is_some_and(|attachment| attachment.they);
-        listening
-            .then_some(Action::Send(PeerMessage::Have { file, chunk }))
-            .into_iter()
-            .collect()
+    /// We hold one more. Who may want it is told at once; a peer that holds all of the file is told of many together, since
+    /// a record a chunk would cost both sides a good part of what the chunk does.
+    pub fn have(&mut self, file: FileHash, chunk: ChunkIndex) -> Vec<Action> {
+        let attachment = self.files.get_mut(&file).filter(|attachment| attachment.they);
+        let Some(attachment) = attachment else {
+            return Vec::new();
+        };
+        if attachment.theirs.whole().is_some_and(Bitfield::is_full) {
+            attachment.unsaid.push(chunk);
+            return Vec::new();
+        }
+        vec![Action::Send(PeerMessage::Have { file, chunk })]
+    }
+
+    fn say_unsaid(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (&file, attachment) in &mut self.files {
+            let unsaid = std::mem::take(&mut attachment.unsaid).into_iter();
+            actions.extend(unsaid.map(|chunk| Action::Send(PeerMessage::Have { file, chunk })));
+        }
+        actions
     }
 
     /// Names others who share a public file.
@@ -410,6 +425,7 @@ impl SessionState {
         } else if now.saturating_duration_since(self.idle_since) >= IDLE {
             return vec![Action::Close(CloseReason::Ours(GoodbyeReason::Idle))];
         }
+        actions.extend(self.say_unsaid());
         actions.extend(self.late(now));
         actions
     }

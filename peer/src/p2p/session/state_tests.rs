@@ -5,6 +5,8 @@ use p2p_shared::{
     bitfield::Bitfield, chunker::CHUNK_SIZE, id::MerkleRoot, merkle::MerkleProof, protocol::RejectReason,
 };
 
+#[path = "have_tests.rs"]
+mod haves;
 #[path = "race_tests.rs"]
 mod races;
 
