@@ -280,7 +280,14 @@ impl Tree {
     fn sync_files(&self, place: &Place, files: &BTreeSet<u32>) -> Result<(), DiskError> {
         let mut folders = BTreeSet::new();
         for file in files {
-            disk::sync_data(&*self.opened(*file)?).named("write", &self.path(*file))?;
+            let opened = match self.opened_to_sync(*file) {
+                // Its mode forbids reading too, and giving it another one would pass for somebody else's doing.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return disk::sync_file_system(&place.output).named("write", &self.path);
+                }
+                opened => opened.named("open", &self.path(*file))?,
+            };
+            disk::sync_data(&*opened).named("write", &self.path(*file))?;
             folders.extend(self.relative(*file).parent());
         }
         for folder in folders {
@@ -293,6 +300,13 @@ impl Tree {
             synced.named("write", &self.path.join(folder))?;
         }
         place.sync_names()
+    }
+
+    /// The file as it is open for writing, else for reading: one that came whole may have a mode that forbids writing.
+    fn opened_to_sync(&self, file: u32) -> io::Result<Arc<File>> {
+        let owner = self.owner;
+        let writing = self.open.get(Key { owner, file });
+        writing.map_or_else(|| self.opened_to_read(file), Ok)
     }
 
     /// Opens a folder of the tree so that it can be synced.

@@ -115,6 +115,62 @@ fn a_folder_arrives_identical_in_any_order() {
 }
 
 #[test]
+fn files_that_forbid_writing_arrive_also_for_who_is_not_root() {
+    let source = tempfile::tempdir().unwrap();
+    let root = source.path().join("objects");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a large"), testing::content(1, 2 * CHUNK)).unwrap();
+    for number in 0..6 {
+        let path = root.join(format!("z{number}"));
+        fs::write(&path, testing::content(number, 100)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    let download = download_of(&root);
+    let job_of_nobody = || {
+        let job = download.open();
+        download.commit_all(&job, [0]);
+        job.flush().unwrap();
+        download.commit_all(&job, 1..download.chunks());
+        // Few files since the last one: they are made durable one by one.
+        job.flush().unwrap();
+        job.complete().map(drop)
+    };
+    let nobody = rustix::process::Uid::from_raw(65534);
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(download.output.path(), Some(65534), None).unwrap();
+    }
+    // Users belong to threads, and the job's threads are begun by this one.
+    let finished = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if is_root {
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            }
+            job_of_nobody()
+        });
+        thread.join().unwrap()
+    });
+    finished.unwrap();
+    assert_eq!(list(&download.target()), list(&root));
+}
+
+#[test]
+fn files_that_somebody_touched_without_changing_them_are_no_obstacle() {
+    let (source, download) = example(10);
+    let job = download.open();
+    download.commit_all(&job, 0..download.chunks());
+    let tree = download.hidden().join("tree");
+    for touched in ["a.b", "a/empty", "z exactly a chunk"] {
+        fs::set_permissions(tree.join(touched), fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    job.complete().unwrap();
+    assert_eq!(
+        list(&download.target()),
+        list(&source.path().join("shared folder"))
+    );
+}
+
+#[test]
 fn the_finished_folder_is_ready_to_be_shared() {
     let (_source, download) = example(10);
     let job = download.open();

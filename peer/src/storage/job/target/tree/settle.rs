@@ -51,10 +51,12 @@ impl Tree {
         )))
     }
 
-    /// False if a file is gone, has another size, or is not the one that was written.
+    /// False if a file is gone, has another size, or is not the one that was written. Looks at all of them, so that those
+    /// which somebody touched are stamped anew the next time.
     fn stamp_files(&self) -> Result<bool, DiskError> {
         self.close_files();
         let stamped = self.written().stamped.clone();
+        let mut untouched = true;
         for (file, identity) in (0..).zip(stamped) {
             let identity = match identity {
                 // Untouched since it was written.
@@ -62,11 +64,9 @@ impl Tree {
                 None => self.stamp_anew(file).named("write", &self.path(file))?,
             };
             self.note(file, identity);
-            if identity.is_none() {
-                return Ok(false);
-            }
+            untouched &= identity.is_some();
         }
-        Ok(true)
+        Ok(untouched)
     }
 
     fn stamp_anew(&self, file: u32) -> io::Result<Option<FileIdentity>> {
