@@ -233,10 +233,9 @@ fn from_liars_alone_nothing_appears_under_the_final_name() {
     let liar = FakePeer::with_all(1, &scene.content, flips_a_bit);
     let output = scene.lab.folder("output");
     let ticket = scene.content.ticket(vec![liar.seeder()]);
-    let running = Peer::new(&scene.lab, "fetcher").get(&ticket, &output).start();
+    let fetcher = Peer::new(&scene.lab, "fetcher");
+    let running = fetcher.get(&ticket, &output).args(["--timeout", "1"]).start();
     assert_dropped(&liar);
-    running.interrupt();
-    let ended = running.end();
-    assert_ne!(ended.code, Some(0), "{}", ended.out);
+    running.end().expect_code(5);
     assert!(!output.join("source.bin").exists());
 }

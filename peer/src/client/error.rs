@@ -91,7 +91,8 @@ impl From<&CallError> for Failure {
             CallError::Problem { .. } if error.is_file_unknown() => Self::not_found(error.to_string()),
             CallError::Problem { tracker, problem, .. } => match problem.slug() {
                 Some(slug::API_KEY_INVALID) => Self::refused(format!(
-                    "tracker {tracker} wants an API key that it knows ({}); set P2P_API_KEY or P2P_API_KEY_FILE",
+                    "tracker {tracker} wants an API key that it knows ({}); set P2P_API_KEY or P2P_API_KEY_FILE, and \
+                     name the tracker with --tracker if you have it from a ticket: no other one is told the key",
                     problem.detail
                 )),
                 Some(slug::SCOPE_MISSING) => Self::refused(format!(

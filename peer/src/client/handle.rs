@@ -40,6 +40,11 @@ impl TrackerClientHandle {
         urls
     }
 
+    /// A person named these trackers: they may be told the API key.
+    pub fn name(&self, trackers: &[TrackerUrl]) {
+        self.queries.http.name(trackers);
+    }
+
     /// What this peer has of a file, from now on until [`Self::stop`]: told to `trackers` at once, again whenever they
     /// want to hear it, and anew after they forgot. Announcing again with another `have` replaces what was said.
     pub fn announce(&self, announcement: Announcement, trackers: &[TrackerUrl]) {

@@ -12,7 +12,8 @@ use reqwest::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    sync::{Arc, OnceLock},
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Http {
     /// Made when the first tracker needs it: loading the system's certificates takes tens of milliseconds.
     encrypted: Arc<OnceLock<Result<reqwest::Client, String>>>,
     api_key: Option<HeaderValue>,
+    /// The trackers that a person named: they alone are told the key. Anybody can put a tracker into a ticket.
+    named: Arc<Mutex<HashSet<TrackerUrl>>>,
 }
 
 /// What a call carries beside its body.
@@ -51,7 +54,7 @@ pub(crate) struct Credentials<'a> {
 }
 
 impl Http {
-    /// A client that says `api_key` with every call.
+    /// A client that says `api_key` with every call to one of the trackers that were [`named`](Self::name).
     pub(crate) fn new(api_key: Option<&ApiKey>) -> Result<Self, reqwest::Error> {
         let api_key = api_key.and_then(|key| {
             // `ApiKey` holds printable ASCII only, which every header value may.
@@ -63,7 +66,18 @@ impl Http {
             plain: builder().tls_certs_only([]).build()?,
             encrypted: Arc::default(),
             api_key,
+            named: Arc::default(),
         })
+    }
+
+    /// A person named these trackers: they may be told the API key from now on.
+    pub(crate) fn name(&self, trackers: &[TrackerUrl]) {
+        self.named().extend(trackers.iter().cloned());
+    }
+
+    fn named(&self) -> MutexGuard<'_, HashSet<TrackerUrl>> {
+        // A panic in between leaves a set that is still a set.
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `path` (segments) of `tracker` and reads the answer as JSON.
@@ -122,7 +136,7 @@ impl Http {
     ) -> Result<RequestBuilder, CallError> {
         let client = self.client(tracker)?;
         let mut headers = HeaderMap::new();
-        if let Some(key) = &self.api_key {
+        if let Some(key) = self.api_key.as_ref().filter(|_| self.named().contains(tracker)) {
             headers.insert(API_KEY_HEADER, key.clone());
         }
         let request = client.request(method, tracker.join(path)).headers(headers);

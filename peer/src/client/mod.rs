@@ -48,6 +48,7 @@ pub(crate) fn start(
 ) -> Result<TrackerClientHandle, Failure> {
     let http = Http::new(config.api_key.as_ref())
         .map_err(|error| Failure::internal(format!("cannot make an HTTP client: {error}")))?;
+    http.name(&config.urls);
     let configured = |tracker: &TrackerUrl| {
         let wish = Wish {
             configured: true,

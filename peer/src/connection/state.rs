@@ -164,6 +164,15 @@ pub struct Reach {
     pub active: usize,
     /// Dialled without success, to be dialled again.
     pub backing_off: usize,
+    /// Never dealt with again.
+    pub banned: usize,
+}
+
+impl Reach {
+    /// Whether whoever is known to have it is banned, and that is somebody.
+    pub fn is_banned(&self) -> bool {
+        self.banned > 0 && self.known + self.pending + self.active + self.backing_off == 0
+    }
 }
 
 /// The table of peers.
@@ -238,7 +247,7 @@ impl Connections {
                 Status::Pending => reach.pending += 1,
                 Status::Active { .. } => reach.active += 1,
                 Status::BackingOff { .. } => reach.backing_off += 1,
-                Status::Banned => {}
+                Status::Banned => reach.banned += 1,
             }
         }
         reach

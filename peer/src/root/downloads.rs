@@ -12,6 +12,7 @@ use actix_rt::ArbiterHandle;
 use p2p_shared::id::FileHash;
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{oneshot, watch};
@@ -29,6 +30,8 @@ pub(super) struct Downloads {
 #[derive(Clone)]
 pub(super) struct Fetch {
     pub(super) handle: DownloadHandle,
+    /// The folder that it appears in.
+    pub(super) output: PathBuf,
     listeners: Listeners,
     /// Whether a peer that shares the file was connected, ever.
     pub(super) reached: watch::Receiver<bool>,
@@ -83,8 +86,10 @@ impl Downloads {
     fn start_here(&self, file: FileHash, spec: impl FnOnce(EventSink) -> DownloadSpec) -> Fetch {
         let (sink, events) = event::channel();
         let (tell, reached) = watch::channel(false);
+        let spec = spec(sink);
         let fetch = Fetch {
-            handle: download::start(self.parts.clone(), spec(sink)),
+            output: spec.output.clone(),
+            handle: download::start(self.parts.clone(), spec),
             listeners: Arc::default(),
             reached,
         };

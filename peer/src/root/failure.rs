@@ -31,7 +31,9 @@ impl From<ImportError> for Failure {
             ImportError::Disk(error) => error.into(),
             ImportError::Unreadable(_) => Self::disk(format!("{error}; --skip-unreadable shares the rest")),
             ImportError::Cancelled => Self::interrupted("interrupted; the same command goes on where it was"),
-            ImportError::Name { .. } | ImportError::Special(_) => Self::usage(error.to_string()),
+            ImportError::Name { .. } | ImportError::Special(_) | ImportError::OwnData(_) => {
+                Self::usage(error.to_string())
+            }
             ImportError::Index { .. } | ImportError::TooLarge { .. } => Self::usage(error.to_string()),
             ImportError::Changed(_) => Self::disk(error.to_string()),
         }

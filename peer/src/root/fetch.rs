@@ -13,8 +13,11 @@ use crate::{
     operation::{GetRequest, Wanted},
 };
 use p2p_shared::{id::FileHash, manifest::Manifest, protocol::PeerHint};
-use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout_at};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 /// How long a bare hash waits for a tracker that does not answer, at most: without it there is nothing to wait for.
 const TRACKER_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +35,7 @@ impl Orders {
     /// reached in time, and when the disk is full.
     pub async fn get(&self, request: GetRequest, sink: EventSink) -> Result<Done, Failure> {
         let online = self.online()?;
+        self.trust(&request.trackers)?;
         sink.phase(Phase::Connecting);
         let patience = match request.timeout {
             0 => FOR_EVER,
@@ -46,7 +50,13 @@ impl Orders {
         let file = manifest.hash;
         let was_share = self.is_share(&file).await?;
         let name = manifest.name.to_string();
-        self.parts.book.set(file, &told)?;
+        // What the share is told to already, it stays told to.
+        let before = if was_share {
+            self.parts.book.of(&file)
+        } else {
+            Vec::new()
+        };
+        self.parts.book.set(file, &trackers::union(&[&before, &told]))?;
         let fetch = self.fetch(&request, manifest, &told, sink).await?;
         let ended = follow(&fetch, &name, patience, deadline).await;
         let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
@@ -94,6 +104,13 @@ impl Orders {
             sink,
         });
         let fetch = fetch.await?;
+        if !is_same_folder(&fetch.output, &request.output) {
+            return Err(Failure::disk(format!(
+                "it is being fetched to {} already; wait until it is there, or end that with `p2p-peer remove {}`",
+                fetch.output.display(),
+                request.what.hash()
+            )));
+        }
         fetch.listen(sink, Phase::Connecting);
         Ok(fetch)
     }
@@ -155,6 +172,12 @@ impl Orders {
         });
         start.await.map(drop)
     }
+}
+
+/// Whether both lead to the same place; what is not there yet is where its path says.
+fn is_same_folder(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    a == b || place(a) == place(b)
 }
 
 fn swarm(online: &Online, told: &[TrackerUrl]) -> Arc<dyn Swarm> {
@@ -238,8 +261,11 @@ async fn follow(fetch: &Fetch, name: &str, patience: Duration, deadline: Instant
     if too_late {
         return Err(nobody(&status.borrow(), name, patience));
     }
-    // An error means that the download is gone; `finished` then says so.
-    drop(status.wait_for(has_stopped).await);
+    tokio::select! {
+        // An error means that the download is gone; `finished` then says so.
+        _ = status.wait_for(has_stopped) => (),
+        () = only_liars(fetch.handle.status(), patience) => return Err(lied_to(name)),
+    }
     let full = match &status.borrow().stage {
         Stage::Paused(Pause::NoSpace(failure)) => Some(failure.clone()),
         _ => None,
@@ -253,6 +279,27 @@ async fn follow(fetch: &Fetch, name: &str, patience: Duration, deadline: Instant
 /// Whether there is nothing more to wait for.
 fn has_stopped(status: &DownloadStatus) -> bool {
     status.stage.is_over() || matches!(status.stage, Stage::Paused(Pause::NoSpace(_)))
+}
+
+/// Waits until for so long nobody else was known to have it than peers that are banned.
+async fn only_liars(mut status: watch::Receiver<DownloadStatus>, patience: Duration) {
+    loop {
+        if status.wait_for(|status| status.reach.is_banned()).await.is_err() {
+            // The download is gone, which somebody else says.
+            return std::future::pending().await;
+        }
+        let somebody_else = status.wait_for(|status| !status.reach.is_banned());
+        if timeout(patience, somebody_else).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn lied_to(name: &str) -> Failure {
+    Failure::integrity(format!(
+        "every peer that is known to have {name} sent chunks that are not what their hashes say, and is not asked again; \
+         nothing wrong was stored, find somebody else who seeds it and run the same command again"
+    ))
 }
 
 fn nobody(status: &DownloadStatus, name: &str, patience: Duration) -> Failure {

@@ -1,9 +1,13 @@
 //! What a running peer can be told to do. Cheap to clone, usable from any thread; each verb's longer ones live in files
 //! of their own.
 
-use super::{downloads::Downloads, tickets::Maker, trackers::TrackerBook};
+use super::{
+    downloads::Downloads,
+    tickets::Maker,
+    trackers::{NamedTrackers, TrackerBook},
+};
 use crate::{
-    client::{ClientStatus, TrackerClientHandle},
+    client::{ClientStatus, TrackerClientHandle, TrackerUrl},
     config::{Config, Mode},
     connection::ConnectionManagerHandle,
     error::Failure,
@@ -32,6 +36,9 @@ pub(super) struct Parts {
     pub(super) started: Instant,
     pub(super) store: ChunkStoreHandle,
     pub(super) book: TrackerBook,
+    named: NamedTrackers,
+    /// The data folder: what is in it is nobody else's.
+    pub(super) data: PathBuf,
     /// What is seeded. Kept open, for the store forgets of a closed share that its source was found to have changed.
     seeded: Mutex<HashMap<FileHash, Arc<Served>>>,
     /// None in a peer that only looks into its data folder.
@@ -78,11 +85,17 @@ impl Orders {
         store: ChunkStoreHandle,
         online: Option<Online>,
     ) -> Result<Self, Failure> {
+        let named = NamedTrackers::open(&config.data)?;
+        if let Some(online) = &online {
+            online.client.name(&named.all());
+        }
         let parts = Parts {
             mode: config.mode,
             started: Instant::now(),
             store,
             book: TrackerBook::open(&config.data)?,
+            named,
+            data: config.data.clone(),
             seeded: Mutex::default(),
             online,
         };
@@ -96,6 +109,13 @@ impl Orders {
             .online
             .as_ref()
             .ok_or_else(|| Failure::internal("a peer that is offline was told to connect"))
+    }
+
+    /// A person named these trackers: they are told the API key, also after a restart.
+    pub(super) fn trust(&self, trackers: &[TrackerUrl]) -> Result<(), Failure> {
+        self.parts.named.add(trackers)?;
+        self.online()?.client.name(trackers);
+        Ok(())
     }
 
     /// Who this peer is.

@@ -7,7 +7,7 @@ use crate::{
     error::Failure,
     event::{Event, EventSink, Phase, TicketLine},
     operation::ShareRequest,
-    storage::{HashOptions, Import, ScanOptions, hash, share_scan},
+    storage::{FolderId, HashOptions, Import, ScanOptions, hash, share_scan},
 };
 use p2p_shared::{hash::HashAlgorithm, tracker_api::Have};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -23,6 +23,7 @@ impl Orders {
     /// A tracker that cannot be told is a warning; if none could be, it is a failure of a peer that runs for this share
     /// alone.
     pub async fn share(&self, request: ShareRequest, sink: EventSink) -> Result<(), Failure> {
+        self.trust(&request.trackers)?;
         let told = trackers::union(&[&self.online()?.client.configured(), &request.trackers]);
         for path in request.paths {
             sink.phase(Phase::Hashing);
@@ -47,8 +48,14 @@ impl Orders {
         let cancel = CancellationToken::new();
         let _stops_when_dropped = cancel.clone().drop_guard();
         let (cache, sink) = (self.parts.store.cache().clone(), sink.clone());
+        let data = &self.parts.data;
+        let own_data = FolderId::of(data).map_err(|error| Failure::io("look at", data, &error))?;
+        let options = ScanOptions {
+            skip_unreadable,
+            own_data: Some(own_data),
+        };
         let work = move || {
-            let plan = share_scan(&path, ScanOptions { skip_unreadable })?;
+            let plan = share_scan(&path, options)?;
             for skipped in plan.skipped() {
                 sink.warning("skipped", format!("not shared: {skipped}"));
             }

@@ -175,3 +175,79 @@ fn a_peer_that_is_offline_lists_and_connects_to_nobody() {
         peer.shutdown().await.unwrap();
     });
 }
+
+#[test]
+fn a_shared_folder_comes_without_the_peers_own_data() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let sharer = start(&home.join(".p2p")).await;
+        fs::write(home.join("letter.txt"), "dear").unwrap();
+        let line = share(&sharer, &home).await;
+        let fetcher = start(&folder.path().join("fetcher")).await;
+        let (sink, _events) = event::channel();
+        let got = fetcher.get(get_of(&line.ticket, &folder.path().join("output")), sink);
+        let done = tokio::time::timeout(PATIENCE, got)
+            .await
+            .expect("it does not end");
+        let names = fs::read_dir(done.unwrap().path).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["letter.txt"]);
+        fetcher.shutdown().await.unwrap();
+        sharer.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_fetched_to_one_folder_is_not_said_to_be_fetched_to_another() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letter.txt");
+        fs::write(&path, "dear").unwrap();
+        let sharer = start(&folder.path().join("sharer")).await;
+        let line = share(&sharer, &path).await;
+        sharer.shutdown().await.unwrap();
+        let fetcher = start(&folder.path().join("fetcher")).await;
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        let (sink, mut events) = event::channel();
+        let waiting = tokio::spawn({
+            let (orders, request) = ((*fetcher).clone(), get_of(&line.ticket, &first));
+            async move { orders.get(request, sink).await }
+        });
+        // Reported by the download: it is under way.
+        while !matches!(events.next().await, Some(Event::Progress(_))) {}
+        let (sink, _events) = event::channel();
+        let refused = fetcher
+            .get(get_of(&line.ticket, &second), sink)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.exit_code(), 7);
+        assert!(refused.message.contains(first.to_str().unwrap()), "{refused}");
+        fetcher.shutdown().await.unwrap();
+        assert!(waiting.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn trackers_that_know_of_a_share_are_not_forgotten_when_it_is_fetched() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letter.txt");
+        fs::write(&path, "dear").unwrap();
+        let peer = start(&folder.path().join("peer")).await;
+        let line = share(&peer, &path).await;
+        let tracker = "http://tracker.example:8080".parse().unwrap();
+        peer.parts
+            .book
+            .set(line.hash, std::slice::from_ref(&tracker))
+            .unwrap();
+        let request = GetRequest {
+            timeout: 1,
+            ..get_of(&line.ticket, &folder.path().join("output"))
+        };
+        let (sink, _events) = event::channel();
+        peer.get(request, sink).await.unwrap_err();
+        assert_eq!(peer.parts.book.of(&line.hash), [tracker]);
+        peer.shutdown().await.unwrap();
+    });
+}

@@ -3,19 +3,26 @@
 //! A share is told to the trackers of this peer's configuration and to those that were named when it was made. A
 //! download is told to the trackers of its ticket, or those named with it: nobody else learns what is fetched here. The
 //! choice is kept in `DIR/trackers.json`, so that it holds after a restart.
+//!
+//! Trackers that a person named, and not just a ticket, are told the API key; which those are is kept in
+//! `DIR/named-trackers.json`.
 
 use super::lock::write_private;
 use crate::{client::TrackerUrl, error::Failure};
 use p2p_shared::id::FileHash;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The file in the data folder.
+/// The trackers of each file, in the data folder.
 const FILE_NAME: &str = "trackers.json";
+
+/// The trackers that a person named, in the data folder.
+const NAMED_FILE: &str = "named-trackers.json";
 
 /// The trackers of each file. Clones are the same book.
 #[derive(Debug, Clone)]
@@ -29,19 +36,9 @@ impl TrackerBook {
     /// The book in `data`; empty if there is none.
     pub(super) fn open(data: &Path) -> Result<Self, Failure> {
         let path = data.join(FILE_NAME);
-        let files = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(Failure::io("read", &path, &error)),
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-                Failure::disk(format!(
-                    "{} is damaged ({error}); remove it, and name the trackers again with --tracker",
-                    path.display()
-                ))
-            })?,
-        };
         Ok(Self {
+            files: Arc::new(Mutex::new(read(&path)?)),
             path,
-            files: Arc::new(Mutex::new(files)),
         })
     }
 
@@ -60,15 +57,73 @@ impl TrackerBook {
         if before.unwrap_or_default() == trackers {
             return Ok(());
         }
-        let failed = |error: io::Error| Failure::io("write", &self.path, &error);
-        let text = serde_json::to_vec_pretty(&*files).map_err(|error| failed(error.into()))?;
-        write_private(&self.path, &text).map_err(failed)
+        write(&self.path, &*files)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<FileHash, Vec<TrackerUrl>>> {
         // A panic in between leaves a map that is still a map.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The trackers that a person named.
+#[derive(Debug)]
+pub(super) struct NamedTrackers {
+    path: PathBuf,
+    /// Not shared with any actor: orders write it one at a time.
+    urls: Mutex<BTreeSet<TrackerUrl>>,
+}
+
+impl NamedTrackers {
+    /// Those of `data`; none if there is no such file.
+    pub(super) fn open(data: &Path) -> Result<Self, Failure> {
+        let path = data.join(NAMED_FILE);
+        Ok(Self {
+            urls: Mutex::new(read(&path)?),
+            path,
+        })
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<TrackerUrl> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// Writes down more of them.
+    pub(super) fn add(&self, trackers: &[TrackerUrl]) -> Result<(), Failure> {
+        let mut urls = self.lock();
+        let before = urls.len();
+        urls.extend(trackers.iter().cloned());
+        match urls.len() == before {
+            true => Ok(()),
+            false => write(&self.path, &*urls),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<TrackerUrl>> {
+        // A panic in between leaves a set that is still a set.
+        self.urls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was written there; the default if nothing was.
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Failure> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(Failure::io("read", path, &error)),
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+            Failure::disk(format!(
+                "{} is damaged ({error}); remove it, and name the trackers again with --tracker",
+                path.display()
+            ))
+        }),
+    }
+}
+
+fn write(path: &Path, what: &impl Serialize) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io("write", path, &error);
+    let text = serde_json::to_vec_pretty(what).map_err(|error| failed(error.into()))?;
+    write_private(path, &text).map_err(failed)
 }
 
 /// `lists`, one after the other, each tracker once.
@@ -121,5 +176,16 @@ mod tests {
             union(&[&[a.clone(), b.clone()], std::slice::from_ref(&a)]),
             [a, b]
         );
+    }
+
+    #[test]
+    fn trackers_that_a_person_named_are_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = NamedTrackers::open(folder.path()).unwrap();
+        assert_eq!(named.all(), []);
+        let trackers = ["http://a:1", "http://b:1"].map(|url| url.parse().unwrap());
+        named.add(&trackers).unwrap();
+        named.add(&trackers).unwrap();
+        assert_eq!(NamedTrackers::open(folder.path()).unwrap().all(), trackers);
     }
 }

@@ -207,6 +207,9 @@ pub enum ImportError {
     /// Neither a file nor a folder.
     #[error("cannot share {}: it is neither a file nor a folder", .0.display())]
     Special(PathBuf),
+    /// It lies in the data folder of this peer.
+    #[error("cannot share {}: it is this peer's own data, where its secret key is kept", .0.display())]
+    OwnData(PathBuf),
     /// Some entries of the folder cannot be shared.
     #[error("cannot share everything in the folder (to share the rest, have such entries skipped): {}", list(.0))]
     Unreadable(Vec<Skipped>),

@@ -34,7 +34,8 @@ pub use error::{CommitError, DiskError, FinishError, ImportError, ReadError, Sto
 pub use format::FormatError;
 pub use handle::{ChunkStoreHandle, JobInfo, Removed, ShareInfo, VerifyReport};
 pub use import::{
-    HashCache, HashOptions, Import, Plan, ScanOptions, SkipReason, Skipped, SourceLayout, hash, share_scan,
+    FolderId, HashCache, HashOptions, Import, Plan, ScanOptions, SkipReason, Skipped, SourceLayout, hash,
+    share_scan,
 };
 pub use job::{Committed, IndexFault, Job, JobSpec, NotStored};
 pub use served::Served;

@@ -391,3 +391,18 @@ async fn peers_of_several_trackers_are_put_together() {
         .collect();
     assert_eq!(addresses, [(1, 2), (2, 1)]);
 }
+
+#[actix_rt::test]
+async fn a_tracker_that_nobody_named_is_not_told_the_api_key() {
+    let (named, of_a_ticket) = (Tracker::start(), Tracker::start());
+    of_a_ticket.script().api_key = Some("right");
+    let bench = start_with(&[&named.url], Some("right"));
+    let trackers = [of_a_ticket.url.clone()];
+    let hash = FileHash([7; 32]);
+    let failure = Failure::from(&bench.client.file(&hash, &trackers).await.unwrap_err());
+    assert_eq!(failure.exit_code(), 6);
+    assert!(failure.message.contains("--tracker"), "{failure}");
+    bench.client.name(&trackers);
+    let failure = Failure::from(&bench.client.file(&hash, &trackers).await.unwrap_err());
+    assert_eq!(failure.exit_code(), 3, "it was let in: {failure}");
+}

@@ -15,7 +15,7 @@ pub(super) mod source;
 pub use cache::HashCache;
 pub(super) use hasher::settle;
 pub use hasher::{HashOptions, hash};
-pub use scan::{Plan, ScanOptions, SkipReason, Skipped, share_scan};
+pub use scan::{FolderId, Plan, ScanOptions, SkipReason, Skipped, share_scan};
 pub use source::SourceLayout;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Promise: the plan lists every file and folder below the path, sorted, with the identity that each file had; what is
 //! not in it is named. Symbolic links and special files are always left out and named as warnings. Entries that
 //! cannot be read, or whose names no share can carry, are an error unless the caller said to skip them.
-//! Never follows a symbolic link below the path, never opens a file.
+//! Never follows a symbolic link below the path, never opens a file, never gives away the peer's own data folder.
 
 use super::source::SourceLayout;
 use crate::storage::{
@@ -33,6 +33,29 @@ use std::{
 pub struct ScanOptions {
     /// Share the rest when entries of a folder cannot be read or named; they become warnings.
     pub skip_unreadable: bool,
+    /// The peer's own data folder, which holds its secret key: left out, and refused when it is what is named.
+    pub own_data: Option<FolderId>,
+}
+
+/// Which folder it is, by whatever path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FolderId {
+    device: u64,
+    inode: u64,
+}
+
+impl FolderId {
+    /// Of what is at `path`, where a symbolic link is followed.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self::from_stat(&rustix::fs::stat(path)?))
+    }
+
+    fn from_stat(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        }
+    }
 }
 
 /// What will be shared.
@@ -88,6 +111,8 @@ pub enum SkipReason {
     Symlink,
     /// A socket, pipe or device.
     Special,
+    /// The data folder of this peer.
+    OwnData,
     /// No permission, or the disk fails.
     Unreadable(io::ErrorKind),
     /// A name that no share can carry.
@@ -97,7 +122,7 @@ pub enum SkipReason {
 impl SkipReason {
     /// Whether it goes without saying that this cannot be shared; the others want a decision.
     fn is_ordinary(&self) -> bool {
-        matches!(self, Self::Symlink | Self::Special)
+        matches!(self, Self::Symlink | Self::Special | Self::OwnData)
     }
 }
 
@@ -107,6 +132,7 @@ impl fmt::Display for Skipped {
         match &self.reason {
             SkipReason::Symlink => write!(f, "{path}: a symbolic link, not shared"),
             SkipReason::Special => write!(f, "{path}: neither a file nor a folder, not shared"),
+            SkipReason::OwnData => write!(f, "{path}: this peer's own data with its secret key, not shared"),
             SkipReason::Unreadable(error) => write!(f, "{path}: {error}"),
             SkipReason::Name(error) => write!(f, "{path}: {error}"),
         }
@@ -123,7 +149,14 @@ pub fn share_scan(path: &Path, options: ScanOptions) -> Result<Plan, ImportError
         error,
     })?;
     let stat = rustix::fs::stat(&root).named("share", &root)?;
-    let mut walk = Walk::default();
+    let is_own_data = |path: &Path| options.own_data.is_some() && FolderId::of(path).ok() == options.own_data;
+    if root.ancestors().any(is_own_data) {
+        return Err(ImportError::OwnData(root));
+    }
+    let mut walk = Walk {
+        own_data: options.own_data,
+        ..Walk::default()
+    };
     let source = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             rustix::fs::access(&root, Access::READ_OK).named("read", &root)?;
@@ -164,6 +197,7 @@ fn open_folder(at: impl std::os::fd::AsFd, name: &OsStr) -> rustix::io::Result<O
 /// What has been found so far.
 #[derive(Default)]
 struct Walk {
+    own_data: Option<FolderId>,
     entries: Vec<FolderEntry>,
     files: Vec<(RelativePath, FileIdentity)>,
     skipped: Vec<Skipped>,
@@ -228,6 +262,9 @@ impl Walk {
         let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let file_type = FileType::from_raw_mode(stat.st_mode);
         match file_type {
+            FileType::Directory if Some(FolderId::from_stat(&stat)) == self.own_data => {
+                return Err(LeftOut::Skipped(SkipReason::OwnData));
+            }
             FileType::RegularFile | FileType::Directory => {}
             FileType::Symlink => return Err(LeftOut::Skipped(SkipReason::Symlink)),
             _ => return Err(LeftOut::Skipped(SkipReason::Special)),

@@ -218,6 +218,7 @@ fn names_that_no_share_can_carry_are_named_and_skipped_only_when_asked() {
         &root,
         ScanOptions {
             skip_unreadable: true,
+            ..ScanOptions::default()
         },
     )
     .unwrap();
@@ -248,6 +249,7 @@ fn what_may_not_be_read_is_named_and_skipped_only_when_asked() {
                 &root,
                 ScanOptions {
                     skip_unreadable: true,
+                    ..ScanOptions::default()
                 },
             )
             .unwrap(),
@@ -437,4 +439,30 @@ fn what_was_interrupted_counts_for_nothing_once_the_file_has_changed() {
     fs::write(&path, noise(20 * CHUNK, 2)).unwrap();
     let import = hash_simply(scan(&path), HashAlgorithm::Sha256, Some(&cache)).unwrap();
     assert_eq!(import.manifest.hash, sha256(&noise(20 * CHUNK, 2)));
+}
+
+#[test]
+fn the_peers_own_data_is_left_out_of_a_folder_and_not_shared_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    let data = root.join("data");
+    fs::create_dir_all(data.join("catalogue")).unwrap();
+    fs::write(data.join("identity"), b"secret").unwrap();
+    fs::write(root.join("letter"), b"dear").unwrap();
+    let options = ScanOptions {
+        own_data: Some(FolderId::of(&data).unwrap()),
+        ..ScanOptions::default()
+    };
+    let plan = share_scan(&root, options).unwrap();
+    let entries = plan.source.index().unwrap().entries();
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let own = Skipped {
+        path: data.canonicalize().unwrap(),
+        reason: SkipReason::OwnData,
+    };
+    assert_eq!(plan.skipped(), [own]);
+    for secret in [data.clone(), data.join("identity"), data.join("catalogue")] {
+        let refused = share_scan(&secret, options);
+        assert!(matches!(refused, Err(ImportError::OwnData(_))), "{refused:?}");
+    }
 }
