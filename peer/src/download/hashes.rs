@@ -82,8 +82,12 @@ impl HashQuest {
         }
         if hashes.is_empty() {
             self.able.remove(peer);
-        } else if first as usize == self.known.len() {
-            self.known.extend_from_slice(hashes);
+        } else {
+            // Slow, but able: it may be the only one.
+            self.able.insert(*peer);
+            if first as usize == self.known.len() {
+                self.known.extend_from_slice(hashes);
+            }
         }
         self.ask(now)
     }
@@ -177,6 +181,19 @@ mod tests {
         quest.on_hashes(&A, 0, &hashes(8), now + PATIENCE);
         assert_eq!(quest.on_hashes(&B, 0, &hashes(8), now + PATIENCE), None);
         assert_eq!(quest.take().map(|list| list.len()), Some(8));
+    }
+
+    #[test]
+    fn a_slow_peer_that_is_the_only_one_is_asked_for_the_rest() {
+        let now = Instant::now();
+        let mut quest = quest(5000);
+        quest.on_peer(A, now);
+        assert_eq!(quest.on_tick(now + PATIENCE), None, "nobody else is there");
+        let (peer, first, count) = (A, 4096, 904);
+        assert_eq!(
+            quest.on_hashes(&A, 0, &hashes(4096), now + PATIENCE),
+            Some(Ask { peer, first, count })
+        );
     }
 
     #[test]
