@@ -120,12 +120,16 @@ impl Library {
         self.open_job_in_turn(spec).await
     }
 
-    /// Goes on with a download of the catalogue.
+    /// Goes on with a download of the catalogue. Not if its output folder is gone: a disk that is not mounted now would
+    /// be fetched for again, to where it is not wanted.
     pub(super) async fn resume_job(self: Arc<Self>, file: FileHash) -> Result<Arc<Job>, StoreError> {
         let _turn = self.living.turn(file).await;
-        let spec = blocking(&self, move |library| library.catalogue.job(file)).await?;
-        self.open_job_in_turn(spec.ok_or(StoreError::Unknown(file))?)
-            .await
+        let spec = blocking(&self, move |library| {
+            let spec = library.catalogue.job(file)?.ok_or(StoreError::Unknown(file))?;
+            std::fs::metadata(&spec.output).named("open", &spec.output)?;
+            Ok::<_, StoreError>(spec)
+        });
+        self.open_job_in_turn(spec.await?).await
     }
 
     async fn open_job_in_turn(self: &Arc<Self>, spec: JobSpec) -> Result<Arc<Job>, StoreError> {

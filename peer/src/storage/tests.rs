@@ -375,3 +375,22 @@ async fn a_finished_download_is_shared_and_fetched_again_without_being_read() {
     };
     assert_eq!(hash(plan, options).unwrap().manifest.hash, download.manifest.hash);
 }
+
+#[actix_rt::test]
+async fn a_download_whose_output_folder_is_gone_is_not_begun_anew_elsewhere() {
+    let data = tempfile::tempdir().unwrap();
+    let bench = begin(data.path());
+    let download = download();
+    let file = download.manifest.hash;
+    let job = bench.store.open_job(download.spec()).await.unwrap();
+    download.commit_all(&job, [0]);
+    drop(job);
+    let (output, away) = (download.output.path(), data.path().join("unmounted"));
+    fs::rename(output, &away).unwrap();
+    let refused = bench.store.resume_job(file).await;
+    assert!(matches!(refused, Err(StoreError::Disk(error)) if error.path == output));
+    assert!(!output.exists(), "it was made anew");
+    fs::rename(&away, output).unwrap();
+    let job = bench.store.resume_job(file).await.unwrap();
+    assert_eq!(download.held(&job), [0]);
+}
