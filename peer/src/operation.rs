@@ -242,7 +242,7 @@ pub struct Verified {
 }
 
 /// The share that a person means by `id`: its hash, the beginning of it (at least [`SHORTEST_ID`] digits, of one
-/// share only), or its ticket.
+/// share only), or its ticket. What is shared and fetched anew at the same time is one share.
 pub fn find<'a>(shares: &'a [ShareInfo], id: &str) -> Result<&'a ShareInfo, Failure> {
     let id = id.trim();
     let beginning = match id.starts_with(PREFIX) {
@@ -258,7 +258,9 @@ pub fn find<'a>(shares: &'a [ShareInfo], id: &str) -> Result<&'a ShareInfo, Fail
     let mut matching = shares
         .iter()
         .filter(|share| share.hash.to_string().starts_with(&beginning));
-    match (matching.next(), matching.next()) {
+    let first = matching.next();
+    let another = matching.find(|other| first.is_some_and(|first| first.hash != other.hash));
+    match (first, another) {
         (Some(share), None) => Ok(share),
         (None, _) => Err(Failure::not_found(format!(
             "no share or download here has a hash that begins with {beginning}; `p2p-peer list` shows them"
@@ -329,7 +331,15 @@ mod tests {
         assert_eq!(find(&shares, "ab30").unwrap_err().exit_code(), 3);
         assert_eq!(find(&shares, "ab2").unwrap_err().exit_code(), 2);
         assert_eq!(find(&shares, "film.mkv").unwrap_err().exit_code(), 2);
-        let same = [share(0x10), share(0x10)];
-        assert!(find(&same, "ab10").unwrap_err().message.contains("several"));
+        let mut alike = share(0x10);
+        alike.hash.0[2] = 1;
+        let alike = [share(0x10), alike];
+        assert!(find(&alike, "ab10").unwrap_err().message.contains("several"));
+    }
+
+    #[test]
+    fn what_is_shared_and_fetched_anew_is_one_share() {
+        let both = [share(0x10), share(0x10)];
+        assert_eq!(find(&both, "ab10"), Ok(&both[0]));
     }
 }

@@ -1,6 +1,7 @@
 //! A daemon does for the commands what they would do alone: share, get, list, status, remove, verify, all of it as JSON lines.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use p2p_tests::fixtures;
 use p2p_tests::lab::Lab;
@@ -234,4 +235,28 @@ fn the_local_api_wants_its_token_and_refuses_other_hosts_and_origins() {
     assert_eq!(origin, 403, "a foreign Origin");
     let own = status(&[bearer()]);
     assert_eq!(own, 200, "with the token");
+}
+
+#[test]
+fn a_command_that_waits_for_a_peer_to_answer_can_be_interrupted() {
+    let lab = Lab::new();
+    let peer = Peer::new(&lab, "peer");
+    std::fs::create_dir_all(peer.data()).unwrap();
+    // A peer that has the folder and does not answer: one that is starting, say.
+    let lock = std::fs::File::create(peer.data().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let peer = peer.tracker_at("http://127.0.0.1:1");
+    let hash = "00".repeat(32);
+    for command in [
+        peer.share(lab.path()),
+        peer.get(&hash, lab.path()),
+        peer.command("verify"),
+    ] {
+        let running = command.start();
+        running.wait_err(0, "that it waits", |line| {
+            line.contains("does not answer yet").then_some(())
+        });
+        running.interrupt();
+        running.end_within(Duration::from_secs(5)).expect_code(130);
+    }
 }

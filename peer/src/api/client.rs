@@ -7,7 +7,7 @@ use crate::{
     operation::{GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
 };
 use bytes::BytesMut;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use std::{path::Path, time::Duration};
 
@@ -54,14 +54,14 @@ impl LocalClient {
 
     /// Shares; events go to `sink`.
     pub async fn share(&self, request: &ShareRequest, sink: EventSink) -> Result<(), Failure> {
-        let request = self.request(Method::POST, "share").json(request);
+        let request = self.request(Method::POST, &["share"])?.json(request);
         self.follow(request, &sink, |_| None::<()>).await?;
         Ok(())
     }
 
     /// Fetches; events go to `sink`.
     pub async fn get(&self, request: &GetRequest, sink: EventSink) -> Result<Done, Failure> {
-        let request = self.request(Method::POST, "get").json(request);
+        let request = self.request(Method::POST, &["get"])?.json(request);
         let done = self.follow(request, &sink, |event| match event {
             Event::Done(done) => Some(done.clone()),
             _ => None,
@@ -71,7 +71,7 @@ impl LocalClient {
 
     /// Verifies a share; events go to `sink`.
     pub async fn verify(&self, id: &str, sink: EventSink) -> Result<Verified, Failure> {
-        let request = self.request(Method::POST, &format!("shares/{id}/verify"));
+        let request = self.request(Method::POST, &["shares", id, "verify"])?;
         let verified = self.follow(request, &sink, |event| match event {
             Event::Verified(verified) => Some(verified.clone()),
             _ => None,
@@ -81,23 +81,28 @@ impl LocalClient {
 
     /// The peer's shares and downloads.
     pub async fn list(&self) -> Result<Vec<ShareInfo>, Failure> {
-        self.json(self.request(Method::GET, "shares")).await
+        self.json(self.request(Method::GET, &["shares"])?).await
     }
 
     /// How the peer is doing.
     pub async fn status(&self) -> Result<PeerStatus, Failure> {
-        self.json(self.request(Method::GET, "status")).await
+        self.json(self.request(Method::GET, &["status"])?).await
     }
 
     /// Has the peer forget a share or download.
     pub async fn remove(&self, id: &str) -> Result<ShareInfo, Failure> {
-        self.json(self.request(Method::DELETE, &format!("shares/{id}")))
-            .await
+        self.json(self.request(Method::DELETE, &["shares", id])?).await
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = format!("http://{}/v1/{path}", self.info.address);
-        self.http.request(method, url).bearer_auth(&self.info.token)
+    /// A call of `path` (segments, unescaped: a person may have typed one).
+    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Failure> {
+        let url = Url::parse(&format!("http://{}/v1", self.info.address));
+        let mut url = url.map_err(|error| self.odd(&error))?;
+        // Fails for URLs that cannot have a path only; an http one can.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend(path);
+        }
+        Ok(self.http.request(method, url).bearer_auth(&self.info.token))
     }
 
     async fn json<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, Failure> {

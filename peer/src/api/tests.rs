@@ -254,3 +254,15 @@ fn what_a_client_began_goes_on_without_it() {
         bench.peer.shutdown().await.unwrap();
     });
 }
+
+#[test]
+fn an_id_that_is_no_id_leads_to_no_other_route() {
+    run(async {
+        let bench = start().await;
+        for id in ["../status", "a/b", "ab?x", "ab#x", "%2e%2e"] {
+            let failure = bench.client().await.remove(id).await.unwrap_err();
+            assert!(failure.message.contains("names no share"), "{id}: {failure}");
+        }
+        bench.peer.shutdown().await.unwrap();
+    });
+}

@@ -26,7 +26,12 @@ pub(super) struct DaemonArgs {
 pub(super) async fn run(settings: &Settings, args: DaemonArgs, _: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let _watchdog = watch_actors()?;
-    let peer = Peer::start(settings.peer(&args.peer, Role::Daemon)?).await?;
+    let starting = Peer::start(settings.peer(&args.peer, Role::Daemon)?);
+    let peer = tokio::select! {
+        peer = starting => peer?,
+        // Taking up a large download may mean hashing it; nothing is lost when that is cut short.
+        () = signals.next() => return Ok(()),
+    };
     let ended = tokio::select! {
         () = signals.next() => Ok(()),
         failure = peer.failed() => Err(failure),

@@ -62,7 +62,7 @@ pub(super) async fn run(settings: &Settings, args: GetArgs, output: &mut Output)
         timeout: args.timeout.or(section.timeout).unwrap_or(DEFAULT_TIMEOUT),
         keep: seed,
     };
-    let reached = Reached::or_start(config).await?;
+    let reached = signals.while_beginning(Reached::or_start(config)).await?;
     let ended = fetch(&reached, request, seed, output, &mut signals).await;
     let left = signals.while_ending(reached.end()).await;
     ended.and(left)

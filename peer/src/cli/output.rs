@@ -51,7 +51,7 @@ impl Output {
             // Nothing to add to an error about an error.
             self.object(&Event::Error(failure.clone())).ok();
         }
-        note(&format!("error: {}", failure.message));
+        note(&last_line(failure));
     }
 
     fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
@@ -73,6 +73,11 @@ impl Output {
             }
         }
     }
+}
+
+/// What a person reads of the failure that ends a command. It may repeat what a tracker or a file name says.
+fn last_line(failure: &Failure) -> String {
+    format!("error: {}", shown(&failure.message))
 }
 
 /// A line for the person at the terminal. A closed stderr is no error: there is nobody to tell.
@@ -121,5 +126,14 @@ mod tests {
         assert_eq!(shown("a\u{1b}[31mb\n"), "a\\u{1b}[31mb\\n");
         assert_eq!(shown("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
         assert_eq!(shown("Grüße 文件.txt"), "Grüße 文件.txt");
+    }
+
+    #[test]
+    fn what_a_tracker_says_in_a_failure_steers_no_terminal() {
+        let failure = Failure::refused("tracker http://t: \u{1b}]0;owned\u{7} no");
+        assert_eq!(
+            last_line(&failure),
+            "error: tracker http://t: \\u{1b}]0;owned\\u{7} no"
+        );
     }
 }

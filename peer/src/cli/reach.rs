@@ -114,6 +114,7 @@ async fn running_or_lock(data: &Path) -> Result<Result<LocalClient, DataLock>, F
         if Instant::now() >= deadline {
             return Err(holder.into());
         }
+        tracing::debug!(%holder, "it does not answer yet");
         sleep(LOOK_AGAIN).await;
     }
 }

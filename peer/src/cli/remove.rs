@@ -4,7 +4,11 @@ use super::{
     output::{Output, note, shown},
     reach::Reached,
 };
-use crate::{config::Settings, error::Failure, operation::ShareInfo};
+use crate::{
+    config::Settings,
+    error::Failure,
+    operation::{ShareInfo, find},
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -27,7 +31,7 @@ struct Line<'a> {
 
 pub(super) async fn run(settings: &Settings, args: RemoveArgs, output: &mut Output) -> Result<(), Failure> {
     let reached = Reached::or_open(settings).await?;
-    let removed = reached.remove(&args.id).await;
+    let removed = remove(&reached, &args.id).await;
     reached.end().await?;
     let removed = removed?;
     if output.is_json() {
@@ -38,4 +42,9 @@ pub(super) async fn run(settings: &Settings, args: RemoveArgs, output: &mut Outp
     }
     note(&format!("removed {}", shown(&removed.name)));
     Ok(())
+}
+
+async fn remove(reached: &Reached, id: &str) -> Result<ShareInfo, Failure> {
+    let shares = reached.list().await?;
+    reached.remove(&find(&shares, id)?.hash.to_string()).await
 }

@@ -47,7 +47,7 @@ pub(super) async fn run(settings: &Settings, args: ShareArgs, output: &mut Outpu
         skip_unreadable: args.skip_unreadable || settings.file.share.skip_unreadable.unwrap_or(false),
         trackers: config.tracker.urls.clone(),
     };
-    let reached = Reached::or_start(config).await?;
+    let reached = signals.while_beginning(Reached::or_start(config)).await?;
     let seeding = Cell::new(false);
     let ended = {
         let mut display = Display::new(output);

@@ -32,6 +32,17 @@ impl Signals {
         }
     }
 
+    /// Runs `beginning`, what comes before the work proper; a signal ends it there.
+    pub(super) async fn while_beginning<T>(
+        &mut self,
+        beginning: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            begun = beginning => begun,
+            () = self.next() => Err(Failure::interrupted("interrupted; the same command goes on where it was")),
+        }
+    }
+
     /// Runs `ending`, what is left to do after a signal; a second signal ends the process at once. That costs nothing
     /// that is not on disk anyway: every command can be killed.
     pub(super) async fn while_ending<T>(&mut self, ending: impl Future<Output = T>) -> T {

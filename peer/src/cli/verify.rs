@@ -26,7 +26,7 @@ pub(super) struct VerifyArgs {
 
 pub(super) async fn run(settings: &Settings, args: VerifyArgs, output: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let reached = Reached::or_open(settings).await?;
+    let reached = signals.while_beginning(Reached::or_open(settings)).await?;
     let ended = tokio::select! {
         ended = verify(&reached, args.id.as_deref(), output) => ended,
         () = signals.next() => Err(Failure::interrupted("interrupted; nothing was changed")),
