@@ -64,7 +64,7 @@ impl Pair for Limit {
             .arg(self.hash)
             .env("LIMIT_SYNC", "1");
         // One process: what it costs stands under the fetcher. Its start is part of the time, as everybody's is.
-        fetch(None, both)
+        fetch(job, None, both)
     }
 }
 
@@ -123,7 +123,7 @@ impl Pair for Libtorrent {
             .arg(&job.destination)
             .arg(free_port().to_string())
             .arg(port.to_string());
-        fetch(Some(&sharer), fetcher)
+        fetch(job, Some(&sharer), fetcher)
     }
 }
 
@@ -226,7 +226,7 @@ impl Pair for Web {
         let curl = launch(&find("curl").unwrap_or_default(), &job.work)
             .args(["-sS", "--fail", "--tlsv1.3", "--cacert", "certificate.pem", "-K"])
             .arg(list);
-        fetch(Some(&server), curl)
+        fetch(job, Some(&server), curl)
     }
 }
 
@@ -252,6 +252,6 @@ impl Pair for Copy {
             .args(["-c", r#"cp -r "$1" "$2" && exec sync -f "$2""#, "sh"])
             .arg(&job.source)
             .arg(&job.destination);
-        fetch(None, copy)
+        fetch(job, None, copy)
     }
 }

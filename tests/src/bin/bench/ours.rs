@@ -42,6 +42,7 @@ impl Pair for Ours {
                 .start(),
         );
         fetch(
+            job,
             Some(&sharing.program),
             fetcher
                 .tracker(&tracker)
