@@ -83,6 +83,10 @@ impl Shared for Mannered {
         self.served.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+
+    fn read_cached(&self, _: ChunkIndex, _: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 pub(super) struct MannerlyShelf {

@@ -30,6 +30,9 @@ pub trait Shared: Send + Sync {
 
     /// Appends exactly the chunk's bytes to `out`; on an error `out` is as it was. Blocking.
     fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError>;
+
+    /// The same if that takes no waiting; else `out` is as it was.
+    fn read_cached(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> bool;
 }
 
 impl Shelf for ChunkStoreHandle {
@@ -62,5 +65,9 @@ impl Shared for Served {
 
     fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError> {
         Self::read_chunk(self, chunk, out)
+    }
+
+    fn read_cached(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> bool {
+        Self::read_cached(self, chunk, out)
     }
 }

@@ -107,6 +107,10 @@ impl Shared for MemoryFile {
         out.extend_from_slice(self.chunk(chunk.0));
         Ok(())
     }
+
+    fn read_cached(&self, _: ChunkIndex, _: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// Files in memory.

@@ -127,6 +127,17 @@ impl Served {
             Content::Partial(job) => job.read_chunk(chunk, out),
         }
     }
+
+    /// The same if it takes no waiting for a disk and no hashing; else `out` is as it was. Takes some ten microseconds.
+    pub fn read_cached(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> bool {
+        match &self.content {
+            Content::Share(share) => {
+                share.layout.contains(chunk) && share.reader.read_cached(share.layout.extent(chunk), out)
+            }
+            // What is written to is checked against its hash when it is read.
+            Content::Partial(_) => false,
+        }
+    }
 }
 
 impl Share {
@@ -223,8 +234,13 @@ mod tests {
 
     fn read(served: &Served, chunk: u32) -> Result<Vec<u8>, ReadError> {
         let mut out = b"before".to_vec();
+        let mut at_once = out.clone();
+        let was_at_once = served.read_cached(ChunkIndex(chunk), &mut at_once);
         let result = served.read_chunk(ChunkIndex(chunk), &mut out);
         assert!(out.starts_with(b"before") && (result.is_ok() || out.len() == 6));
+        // Not every file system can say what is in its cache; what it says must be true.
+        let expected = if was_at_once { &out[..] } else { b"before" };
+        assert!(at_once == expected && (result.is_ok() || !was_at_once));
         result.map(|()| out.split_off(6))
     }
 

@@ -3,7 +3,8 @@
 //!
 //! Promises that each request is answered once, by its chunk or by a rejection, in the order of asking; that no more
 //! than two chunks of a session are in memory (one being written, one being read); and that a chunk which cannot be read
-//! is refused and named in the log. Owns the queue of requests. Disk reads and Merkle proofs run on blocking threads.
+//! is refused and named in the log. Owns the queue of requests. What waits for a disk, and Merkle proofs, run on
+//! blocking threads.
 
 use super::traffic::Traffic;
 use crate::{
@@ -183,7 +184,8 @@ fn refusal(file: FileHash, chunk: ChunkIndex, error: Option<ReadError>) -> Rejec
     }
 }
 
-/// Reads a chunk behind the room for its record's header. The buffer comes back empty after an error, and not at all
+/// Reads a chunk behind the room for its record's header: here if it lies in the page cache, since going to another thread
+/// and back would take longer than that, else on a blocking thread. The buffer comes back empty after an error, and not at all
 /// after a panic.
 async fn read(
     shared: Arc<dyn Shared>,
@@ -191,11 +193,15 @@ async fn read(
     chunk: ChunkIndex,
     mut buffer: ChunkBuffer,
 ) -> (Option<ChunkBuffer>, Result<u64, ReadError>) {
+    buffer.clear();
+    buffer.resize(RECORD_HEADER, 0);
+    encode_chunk_header(&ChunkHeader { file, chunk }, &mut buffer);
+    let before = buffer.len();
+    if shared.read_cached(chunk, &mut buffer) {
+        let bytes = (buffer.len() - before) as u64;
+        return (Some(buffer), Ok(bytes));
+    }
     let done = spawn_blocking(move || {
-        buffer.clear();
-        buffer.resize(RECORD_HEADER, 0);
-        encode_chunk_header(&ChunkHeader { file, chunk }, &mut buffer);
-        let before = buffer.len();
         let read = shared.read_chunk(chunk, &mut buffer);
         let bytes = (buffer.len() - before) as u64;
         (Some(buffer), read.map(|()| bytes))
