@@ -1,6 +1,6 @@
 //! `DIR/api.json`: where the local API listens, and what it wants to see.
 
-use crate::{error::Failure, root::lock::write_private};
+use crate::{error::Failure, root::lock::write_private_for_now};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -55,6 +55,10 @@ impl ApiInfo {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| Failure::io("read", &path, &error))?,
         };
+        if text.is_empty() {
+            // Left by a power cut; who holds the lock has not written its own yet.
+            return Ok(None);
+        }
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             Failure::disk(format!(
                 "{} is damaged: {error}; restart the peer",
@@ -68,7 +72,7 @@ impl ApiInfo {
         let path = data.join(FILE_NAME);
         let failed = |error: io::Error| Failure::io("write", &path, &error);
         let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
-        write_private(&path, &text).map_err(failed)?;
+        write_private_for_now(&path, &text).map_err(failed)?;
         Ok(InfoFile { path })
     }
 }
@@ -79,5 +83,26 @@ impl Drop for InfoFile {
             // It names a port that nobody listens on; clients notice.
             tracing::debug!(path = %self.path.display(), %error, "cannot be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_power_cut_left_says_nothing_and_what_is_damaged_is_named() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join(FILE_NAME);
+        fs::write(&path, "").unwrap();
+        assert!(ApiInfo::read(data.path()).unwrap().is_none());
+        fs::write(&path, "{").unwrap();
+        let failure = ApiInfo::read(data.path()).unwrap_err();
+        assert!(failure.message.contains("api.json"), "{failure}");
+        let address = "127.0.0.1:1".parse().unwrap();
+        let written = ApiInfo::new(address).unwrap().write(data.path()).unwrap();
+        assert_eq!(ApiInfo::read(data.path()).unwrap().unwrap().address, address);
+        drop(written);
+        assert!(ApiInfo::read(data.path()).unwrap().is_none());
     }
 }

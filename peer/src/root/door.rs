@@ -3,7 +3,7 @@
 //! A ticket names the port of the peer that made it. A foreground `share` that takes any free port would make its earlier
 //! tickets worthless without a tracker, so the last port is kept in `DIR/port` and tried first.
 
-use super::{cannot_listen, lock::write_private};
+use super::{cannot_listen, lock::write_private_for_now};
 use crate::{error::Failure, p2p};
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 use tokio::net::TcpListener;
@@ -38,7 +38,7 @@ fn again(address: SocketAddr, data: &Path) -> Option<Arc<TcpListener>> {
 
 /// Only a convenience: where it cannot be kept, the next run takes another port.
 fn remember(port: u16, data: &Path) {
-    if let Err(error) = write_private(&data.join(FILE_NAME), format!("{port}\n").as_bytes()) {
+    if let Err(error) = write_private_for_now(&data.join(FILE_NAME), format!("{port}\n").as_bytes()) {
         tracing::debug!(%error, "the port is not remembered");
     }
 }

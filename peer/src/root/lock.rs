@@ -110,8 +110,18 @@ fn read_pid(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Writes `content` to `path` for this user alone: whole under its name, or not at all.
+/// Writes `content` to `path` for this user alone: whole under its name, or not at all. Durable when this returns.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace(path, content, File::sync_all)
+}
+
+/// The same for what only this run of the machine needs: after a power cut it may be empty. Waits for no disk, since every
+/// command waits for this.
+pub(crate) fn write_private_for_now(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace(path, content, |_| Ok(()))
+}
+
+fn replace(path: &Path, content: &[u8], keep: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
@@ -126,7 +136,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(&temporary)?;
     file.write_all(content)?;
-    file.sync_all()?;
+    keep(&file)?;
     fs::rename(&temporary, path)
 }
 
@@ -177,6 +187,8 @@ mod tests {
         write_private(&path, b"one").unwrap();
         write_private(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
+        write_private_for_now(&path, b"three").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
