@@ -11,4 +11,5 @@ pub mod event;
 pub mod operation;
 pub mod p2p;
 pub mod root;
+pub mod selection;
 pub mod storage;
