@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot run says why")]
 
 use divan::{Bencher, counter::BytesCount};
+use p2p_peer::selection::Selection;
 use p2p_peer::storage::{
     BufferPool, ChunkStoreHandle, HashOptions, Import, JobSpec, ReceivedChunk, ScanOptions, VerifiedChunk,
     hash, share_scan, start, verify,
@@ -116,6 +117,7 @@ fn store_a_file(bencher: Bencher<'_, '_>, algorithm: HashAlgorithm) {
                 manifest: manifest.clone(),
                 hashes: hashes.clone().into(),
                 output: output.path().to_owned(),
+                selection: Selection::default(),
             };
             let job = store.open_job(spec).await.unwrap();
             for chunk in layout.indices() {

@@ -10,7 +10,7 @@
 
 use p2p_peer::{
     connection::{self, ConnectionParts, direct::Caller},
-    download::{self, DownloadParts, DownloadSpec, swarm::Nobody},
+    download::{self, DownloadParts, DownloadSpec, aim::Aim, swarm::Nobody},
     event::EventSink,
     p2p::{greeting::hello, listener::bind, session::SessionParts},
     storage::{self, BufferPool, HashOptions, Import, ScanOptions},
@@ -215,6 +215,7 @@ fn fetch(ticket: &str, out: &Path) -> Outcome {
             manifest: Arc::new(ticket.manifest),
             hashes: None,
             output: out,
+            aim: Aim::all(),
             seeders: seeders.collect(),
             swarm: Arc::new(Nobody),
             sink: EventSink::none(),

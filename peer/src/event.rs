@@ -11,7 +11,10 @@ mod queue;
 pub use queue::{EventSink, EventStream, PROGRESS_PER_SECOND, channel};
 
 use crate::{error::Failure, operation::Verified};
-use p2p_shared::id::{FileHash, PublicKey};
+use p2p_shared::{
+    id::{FileHash, PublicKey},
+    manifest::{FolderEntry, Manifest},
+};
 use serde::{Deserialize, Serialize, Serializer};
 use std::{
     borrow::Cow,
@@ -30,6 +33,8 @@ pub enum Event {
     },
     /// A share is ready to be passed on.
     Ticket(TicketLine),
+    /// A file of a share.
+    File(FileLine),
     /// How far the current phase is.
     Progress(Progress),
     /// A peer is reached on another path than before (or at all).
@@ -78,6 +83,37 @@ pub struct TicketLine {
     pub name: String,
 }
 
+/// A file of a share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLine {
+    /// Its path in the shared folder; of a single file its name.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl FileLine {
+    /// A share that is a single file.
+    pub fn of_share(manifest: &Manifest) -> Self {
+        Self {
+            path: manifest.name.as_str().to_owned(),
+            size: manifest.size,
+            mode: manifest.mode,
+        }
+    }
+
+    /// A file of a folder.
+    pub fn of_entry(entry: &FolderEntry) -> Self {
+        Self {
+            path: entry.path.as_str().to_owned(),
+            size: entry.size(),
+            mode: entry.mode,
+        }
+    }
+}
+
 /// How far a phase is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Progress {
@@ -121,12 +157,13 @@ pub enum PathKind {
 /// A finished download.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
-    /// The hash that the file was checked against.
+    /// The hash that the file was checked against. When files were selected: that of the share, of whose Merkle root each
+    /// chunk was checked to be a part.
     pub hash: FileHash,
     /// Where it is.
     #[serde(serialize_with = "as_lossy_text")]
     pub path: PathBuf,
-    /// Bytes of the stream.
+    /// Bytes of the stream; when files were selected, of the chunks that hold them and the folder's index.
     pub bytes: u64,
     /// How long it took in this run, in seconds.
     #[serde(with = "seconds")]
@@ -201,6 +238,14 @@ mod tests {
                     name: "a".into(),
                 }),
                 format!(r#"{{"event":"ticket","ticket":"p2p:x","hash":"{hash}","size":3,"name":"a"}}"#),
+            ),
+            (
+                Event::File(FileLine {
+                    path: "a/b".into(),
+                    size: 3,
+                    mode: 0o644,
+                }),
+                r#"{"event":"file","path":"a/b","size":3,"mode":420}"#.to_owned(),
             ),
             (
                 Event::Progress(Progress {

@@ -1,7 +1,7 @@
 //! What a person can ask of a peer, and what comes back: the same words for the command line, the local API and the
 //! peer itself. Nothing here does anything.
 
-use crate::{client::TrackerUrl, error::Failure};
+use crate::{client::TrackerUrl, error::Failure, selection::Selection};
 use p2p_shared::{
     hash::HashAlgorithm,
     id::{FileHash, PeerId, PublicKey},
@@ -39,6 +39,24 @@ pub struct GetRequest {
     pub timeout: u64,
     /// Whether it stays a share of this peer when it is whole.
     pub keep: bool,
+    /// What of it is wanted. What is fetched is a share only if that is everything.
+    #[serde(default, skip_serializing_if = "Selection::is_all")]
+    pub selection: Selection,
+}
+
+/// Look at what is in a share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesRequest {
+    /// Which one.
+    pub what: Wanted,
+    /// Whom to ask beside the ticket's trackers and those that the peer is configured with.
+    pub trackers: Vec<TrackerUrl>,
+    /// Seconds with nobody reached before giving up; 0: never.
+    pub timeout: u64,
+    /// Which of its files to tell of.
+    #[serde(default, skip_serializing_if = "Selection::is_all")]
+    pub selection: Selection,
 }
 
 /// What a `get` is given: in JSON the same text as on the command line.

@@ -16,6 +16,7 @@ mod door;
 mod downloads;
 mod failure;
 mod fetch;
+mod files;
 pub mod identity;
 mod keeper;
 pub mod lock;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests and their helpers may")]
 
 use fail::FailScenario;
+use p2p_peer::selection::Selection;
 use p2p_peer::storage::{
     BufferPool, ChunkStoreHandle, CommitError, Committed, FinishError, HashOptions, Job, JobSpec,
     ReceivedChunk, ScanOptions, Served, hash, share_scan, start, verify,
@@ -83,6 +84,7 @@ impl Bench {
             manifest: self.manifest.clone(),
             hashes: Arc::clone(&self.hashes),
             output: self.output(),
+            selection: Selection::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::ApiInfo;
 use crate::{
     error::Failure,
     event::{Done, Event, EventSink},
-    operation::{GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
+    operation::{FilesRequest, GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
 };
 use bytes::BytesMut;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -67,6 +67,13 @@ impl LocalClient {
             _ => None,
         });
         done.await?.ok_or_else(|| self.gone())
+    }
+
+    /// Looks at what is in a share; its files go to `sink` as events.
+    pub async fn files(&self, request: &FilesRequest, sink: EventSink) -> Result<(), Failure> {
+        let request = self.request(Method::POST, "files").json(request);
+        self.follow(request, &sink, |_| None::<()>).await?;
+        Ok(())
     }
 
     /// Verifies a share; events go to `sink`.

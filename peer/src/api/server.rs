@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Failure, FailureKind},
     event::{self, Event, EventSink, EventStream},
-    operation::{GetRequest, ShareRequest},
+    operation::{FilesRequest, GetRequest, ShareRequest},
     root::Orders,
 };
 use actix_web::{
@@ -91,6 +91,7 @@ impl LocalApi {
                     web::scope("/v1")
                         .route("/share", web::post().to(share))
                         .route("/get", web::post().to(get))
+                        .route("/files", web::post().to(files))
                         .route("/shares", web::get().to(list))
                         .route("/shares/{id}", web::delete().to(remove))
                         .route("/shares/{id}/verify", web::post().to(verify))
@@ -165,6 +166,15 @@ async fn get(state: web::Data<State>, request: web::Json<GetRequest>) -> HttpRes
             Ok(done) => Event::Done(done),
             Err(failure) => Event::Error(failure),
         });
+    })
+}
+
+async fn files(state: web::Data<State>, request: web::Json<FilesRequest>) -> HttpResponse {
+    let request = request.into_inner();
+    stream(&state, move |orders, sink| async move {
+        if let Err(failure) = orders.files(request, sink.clone()).await {
+            sink.send(Event::Error(failure));
+        }
     })
 }
 

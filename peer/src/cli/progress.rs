@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::Failure,
-    event::{Event, EventStream, PathKind, PathLine, Phase, Progress},
+    event::{Event, EventStream, FileLine, PathKind, PathLine, Phase, Progress},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use p2p_shared::id::PublicKey;
@@ -61,16 +61,20 @@ impl<'a> Display<'a> {
             Event::Progress(progress) => self.on_progress(&progress),
             Event::Path(path) => self.on_path(&path),
             Event::Warning { message, .. } => self.say(&format!("warning: {}", shown(&message))),
-            Event::Ticket(line) if !self.output.is_json() => {
-                let output = &mut *self.output;
-                match &self.bar {
-                    Some(bar) => bar.suspend(|| output.text(&line.ticket))?,
-                    None => output.text(&line.ticket)?,
-                }
-            }
+            Event::Ticket(line) if !self.output.is_json() => self.answer(&line.ticket)?,
+            Event::File(line) if !self.output.is_json() => self.answer(&file(&line))?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Writes a line of the answer, above the bar.
+    fn answer(&mut self, line: &str) -> Result<(), Failure> {
+        let output = &mut *self.output;
+        match &self.bar {
+            Some(bar) => bar.suspend(|| output.text(line)),
+            None => output.text(line),
+        }
     }
 
     /// Writes a line for the person, above the bar.
@@ -122,6 +126,11 @@ impl Drop for Display<'_> {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// A file of a share: permission bits, bytes, path.
+fn file(line: &FileLine) -> String {
+    format!("{:03o} {:>14} {}", line.mode, line.size, shown(&line.path))
 }
 
 /// What stands behind the bar.
@@ -201,6 +210,16 @@ mod tests {
             line(Phase::Hashing, &progress, ""),
             "1.0 GiB of 4.0 GiB · 512.0 MiB/s · 6 s left"
         );
+    }
+
+    #[test]
+    fn a_file_is_one_line_whatever_its_name() {
+        let line = FileLine {
+            path: "a/\u{1b}[31m\nb".into(),
+            size: 1_234,
+            mode: 0o44,
+        };
+        assert_eq!(file(&line), "044           1234 a/\\u{1b}[31m\\nb");
     }
 
     #[test]

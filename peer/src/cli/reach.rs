@@ -5,7 +5,7 @@ use crate::{
     config::{Config, Settings},
     error::Failure,
     event::{Done, EventSink},
-    operation::{GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
+    operation::{FilesRequest, GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
     root::{Peer, PeerHandle, lock::DataLock},
 };
 use std::{path::Path, time::Duration};
@@ -50,6 +50,13 @@ impl Reached {
         match self {
             Self::Running(client) => client.get(&request, sink).await,
             Self::Own(peer) => peer.get(request, sink).await,
+        }
+    }
+
+    pub(super) async fn files(&self, request: FilesRequest, sink: EventSink) -> Result<(), Failure> {
+        match self {
+            Self::Running(client) => client.files(&request, sink).await,
+            Self::Own(peer) => peer.files(request, sink).await,
         }
     }
 

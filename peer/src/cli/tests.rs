@@ -94,7 +94,8 @@ fn every_flag_has_a_key_in_the_file() {
             continue;
         }
         let value = match name {
-            "json" | "seed" | "skip-unreadable" => "true",
+            "json" | "seed" | "skip-unreadable" | "list" => "true",
+            "include" | "exclude" => "[\"*\"]",
             "timeout" => "1",
             "tracker" => "[\"http://h:1\"]",
             "listen" | "api" => "\"127.0.0.1:1\"",

@@ -62,6 +62,12 @@ pub struct GetSection {
     pub timeout: Option<u64>,
     /// `--seed`
     pub seed: Option<bool>,
+    /// `--include`
+    pub include: Option<Vec<String>>,
+    /// `--exclude`
+    pub exclude: Option<Vec<String>>,
+    /// `--list`
+    pub list: Option<bool>,
 }
 
 impl FileConfig {

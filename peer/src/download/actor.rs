@@ -6,9 +6,10 @@
 
 use super::{
     DownloadParts, DownloadSpec,
+    aim::{Aim, standing},
     hashes::{Ask, HashQuest},
-    kept::{Kept, Opened, now},
-    messages::{HashesFound, JobFinished, JobOpened, OpenJob, PeersFound},
+    kept::{Kept, Opened, now, total},
+    messages::{HashesFound, JobOpened, OpenJob, PeersFound},
     progress::Progress,
     state::{Action, Download},
     status::{Pause, Stage},
@@ -17,28 +18,24 @@ use super::{
 use crate::{
     client::{HandOut, QueryError},
     connection::SwarmEvent,
-    error::Failure,
-    event::{self, BytesByPath, Done, Event, Phase},
+    event::{self, Phase},
     p2p::{
         session::{SessionHandle, attachment::Wanted, close::CloseReason, news::ChunkEvent},
         shelf::Shared,
     },
-    storage::JobSpec,
+    storage::{Job, JobSpec},
 };
-use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, WrapFuture as _,
-};
+use actix::{Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, WrapFuture as _};
 use fail::fail_point;
 use p2p_shared::{
     bitfield::Bitfield,
     id::{ChunkHash, FileHash, PublicKey},
-    protocol::DetachReason,
     supervision::CallError,
 };
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -67,6 +64,8 @@ pub(super) struct DownloadCoordinator {
     try_again: Option<Instant>,
     next_poll: Option<Instant>,
     pub finishing: bool,
+    /// The folder's index has been told of.
+    pub index_is_known: bool,
 }
 
 impl Actor for DownloadCoordinator {
@@ -104,7 +103,7 @@ impl DownloadCoordinator {
         // Until the job is open, nothing that comes could be stored.
         state.pause();
         Self {
-            progress: Progress::new(0, layout.size(), now()),
+            progress: Progress::new(0, total(&spec), now()),
             itself: ctx.address(),
             parts,
             spec,
@@ -117,6 +116,7 @@ impl DownloadCoordinator {
             try_again: None,
             next_poll: None,
             finishing: false,
+            index_is_known: false,
         }
     }
 
@@ -183,9 +183,15 @@ impl DownloadCoordinator {
             manifest: (*self.spec.manifest).clone(),
             hashes,
             output: self.spec.output.clone(),
+            selection: self.spec.aim.selection(),
         };
         let (store, itself, file) = (self.parts.store.clone(), self.itself.clone(), self.file());
+        let is_glance = self.spec.aim == Aim::Index;
         tokio::spawn(async move {
+            if is_glance {
+                let opened = Job::glance(spec).map(|job| OpenJob { job, shared: None });
+                return itself.do_send(JobOpened(opened));
+            }
             let opened = match store.open_job(spec).await {
                 Ok(job) => {
                     // What is stored of it can be served from now on; if not, it is fetched all the same.
@@ -200,19 +206,22 @@ impl DownloadCoordinator {
     }
 
     pub(super) fn begin(&mut self, OpenJob { job, shared }: OpenJob) {
-        let layout = self.spec.manifest.layout();
-        let held = job.held();
-        self.progress = Progress::new(job.held_bytes(), layout.size(), now());
+        let (held, wanted) = (job.held(), job.wanted());
+        let (bytes, total) = standing(&job);
+        self.progress = Progress::new(bytes, total, now());
+        self.note_index(&job);
         self.state.prefer(job.wanted_first());
         let storing = Storing::new(Arc::clone(&job), self.itself.clone().recipient::<ChunkStored>());
-        self.spec.swarm.announce(&self.spec.manifest, job.hashes(), false);
+        if self.spec.aim != Aim::Index {
+            self.spec.swarm.announce(&self.spec.manifest, job.hashes(), false);
+        }
         if let Some(shared) = &shared {
             for session in self.sessions.values() {
                 session.serve(self.file(), Arc::clone(shared));
             }
         }
         self.job = Some(Opened { job, shared, storing });
-        let mut actions = self.state.restart(held, Bitfield::full(layout.chunks()));
+        let mut actions = self.state.restart(held, wanted);
         actions.extend(self.state.resume());
         self.carry_out(actions);
         self.finish_if_complete();
@@ -427,64 +436,5 @@ impl DownloadCoordinator {
         let actions = self.state.resume();
         self.carry_out(actions);
         self.finish_if_complete();
-    }
-
-    pub(super) fn finish_if_complete(&mut self) {
-        let ready = self.state.is_complete() && !self.finishing && self.pause.is_none();
-        let Some(opened) = self.job.as_ref().filter(|_| ready) else {
-            return;
-        };
-        let (store, job, itself) = (
-            self.parts.store.clone(),
-            Arc::clone(&opened.job),
-            self.itself.clone(),
-        );
-        self.finishing = true;
-        self.enter(Stage::Verifying);
-        tokio::spawn(async move {
-            itself.do_send(JobFinished(store.finish(job).await));
-        });
-    }
-
-    /// It stands under its name.
-    pub(super) fn done(&mut self, path: std::path::PathBuf, ctx: &mut Context<Self>) {
-        let fetched = self.kept.fetched.load(Ordering::Relaxed);
-        let done = Done {
-            hash: self.file(),
-            path,
-            bytes: self.spec.manifest.size,
-            seconds: now().saturating_duration_since(self.kept.began),
-            bytes_by_path: BytesByPath {
-                direct: fetched,
-                ..BytesByPath::default()
-            },
-        };
-        if let Some(hashes) = self.kept.hashes.get() {
-            self.spec.swarm.announce(&self.spec.manifest, hashes, true);
-        }
-        self.kept.status.send_modify(|status| status.trouble = None);
-        self.spec.sink.send(Event::Done(done.clone()));
-        self.enter(Stage::Done(done));
-        self.end(true, DetachReason::Finished, ctx);
-    }
-
-    pub(super) fn fail(&mut self, failure: Failure, ctx: &mut Context<Self>) {
-        tracing::warn!(file = %self.file(), %failure, "a download cannot go on");
-        self.enter(Stage::Failed(failure));
-        self.end(true, DetachReason::Stopped, ctx);
-    }
-
-    /// The one end: nobody is asked for anything any more. What is here is still served, if `serving`.
-    pub(super) fn end(&mut self, serving: bool, reason: DetachReason, ctx: &mut Context<Self>) {
-        let file = self.file();
-        for (_, session) in self.sessions.drain() {
-            session.detach(file, serving, reason);
-        }
-        let connections = self.parts.connections.clone();
-        tokio::spawn(async move {
-            // No answer: a table that crashed wants nothing.
-            connections.unwant(file).await.ok();
-        });
-        ctx.stop();
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     actor::DownloadCoordinator,
+    aim::standing,
     chunks::Arrival,
     kept::now,
     messages::{
@@ -164,7 +165,10 @@ impl Handler<ChunkStored> for DownloadCoordinator {
 impl DownloadCoordinator {
     fn on_stored(&mut self, peer: PublicKey, chunk: ChunkIndex) -> Vec<Action> {
         let bytes = self.spec.manifest.layout().length(chunk);
-        self.progress.on_stored(bytes, now());
+        // Known by now, if it completed a folder's index together with another one.
+        if !self.state.chunks().held().has(chunk) {
+            self.progress.on_stored(bytes, now());
+        }
         self.kept.fetched.fetch_add(bytes.into(), Ordering::Relaxed);
         if let Some(job) = self
             .job
@@ -173,10 +177,15 @@ impl DownloadCoordinator {
         {
             self.state.prefer(job.job.wanted_first());
         }
-        self.state.on_stored(&peer, chunk, now())
+        let mut actions = self.state.on_stored(&peer, chunk, now());
+        actions.extend(self.look_again());
+        actions
     }
 
     fn on_not_written(&mut self, error: CommitError, ctx: &mut Context<Self>) {
+        if let CommitError::Selection(nothing) = error {
+            return self.nothing_chosen(nothing);
+        }
         let no_space = matches!(error, CommitError::NoSpace(_));
         let failure = Failure::from(error);
         if no_space {
@@ -259,9 +268,9 @@ impl DownloadCoordinator {
         let Some(job) = self.job.as_ref().map(|job| Arc::clone(&job.job)) else {
             return;
         };
-        let layout = self.spec.manifest.layout();
-        self.progress.on_changed(job.held_bytes(), layout.size(), now());
-        let actions = self.state.restart(job.held(), Bitfield::full(layout.chunks()));
+        let (bytes, total) = standing(&job);
+        self.progress.on_changed(bytes, total, now());
+        let actions = self.state.restart(job.held(), job.wanted());
         self.enter(Stage::Connecting);
         self.carry_out(actions);
     }

@@ -62,7 +62,7 @@ impl DownloadHandle {
             Ok(Stage::Done(done)) => Ok(done),
             Ok(Stage::Failed(failure)) => Err(failure),
             Ok(_) | Err(_) => Err(Failure::interrupted(
-                "the download was stopped before it was done",
+                "the download was stopped before it was done: it was removed, or another `get` of it selects other files",
             )),
         }
     }

@@ -28,7 +28,7 @@ impl Kept {
     pub(super) fn new(spec: &DownloadSpec) -> Self {
         let report = Report {
             bytes: 0,
-            total: spec.manifest.size,
+            total: total(spec),
             rate: 0,
             eta: None,
         };
@@ -39,6 +39,7 @@ impl Kept {
             peers: 0,
             reach: Reach::default(),
             trouble: None,
+            index: None,
         };
         let hashes = spec.hashes.clone().map_or_else(OnceLock::new, OnceLock::from);
         Self {
@@ -65,6 +66,14 @@ impl Kept {
             }
             news
         })
+    }
+}
+
+/// Bytes that are wanted, before anything else is known: none yet, unless it is everything.
+pub(super) fn total(spec: &DownloadSpec) -> u64 {
+    match spec.aim.is_all() {
+        true => spec.manifest.size,
+        false => 0,
     }
 }
 

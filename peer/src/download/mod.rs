@@ -1,12 +1,14 @@
 //! One download: from a manifest to a file under its name.
 //!
-//! In reading order: where each chunk is ([`chunks`]), which one comes next ([`picker`]), what a peer is good for
+//! In reading order: what of it is wanted ([`aim`]), where each chunk is ([`chunks`]), which one comes next ([`picker`]), what a peer is good for
 //! ([`score`], [`source`]), what to do about all of it ([`state`]), how far it is ([`progress`]), where the list of hashes
 //! comes from ([`hashes`]), who knows the swarm ([`swarm`]). Around that the DownloadCoordinator actor, transient and
 //! rebuilt from the job on disk; verified chunks reach the disk through `storing`.
 
 mod actor;
+pub mod aim;
 pub mod chunks;
+mod ending;
 mod events;
 mod handle;
 pub mod hashes;
@@ -30,6 +32,7 @@ use crate::{
     storage::{BufferPool, ChunkStoreHandle},
 };
 use actor::DownloadCoordinator;
+use aim::Aim;
 use kept::Kept;
 use p2p_shared::{
     id::ChunkHash,
@@ -60,6 +63,8 @@ pub struct DownloadSpec {
     pub hashes: Option<Arc<[ChunkHash]>>,
     /// The folder that it appears in, under its own name.
     pub output: PathBuf,
+    /// What of it is to be fetched.
+    pub aim: Aim,
     /// Peers that are known to have it.
     pub seeders: Vec<PeerHint>,
     /// Who knows more of them.

@@ -2,7 +2,8 @@
 
 use super::progress::Report;
 use crate::{connection::state::Reach, error::Failure, event::Done};
-use p2p_shared::id::FileHash;
+use p2p_shared::{id::FileHash, manifest::FolderIndex};
+use std::sync::Arc;
 
 /// How a download stands. The newest is kept; steps in between may be missed.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct DownloadStatus {
     pub reach: Reach,
     /// What went wrong last, in words for the owner; cleared when chunks come in.
     pub trouble: Option<String>,
+    /// What is in the folder, once that is known.
+    pub index: Option<Arc<FolderIndex>>,
 }
 
 /// What a download does.

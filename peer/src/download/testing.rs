@@ -1,6 +1,6 @@
 //! Whole peers for tests of downloads, with manners good and bad.
 
-use super::{DownloadHandle, DownloadParts, DownloadSpec, start, swarm::Nobody};
+use super::{DownloadHandle, DownloadParts, DownloadSpec, aim::Aim, start, swarm::Nobody};
 use crate::{
     connection::{self, ConnectionManagerHandle, ConnectionParts, direct::Caller},
     event::{self, EventSink, EventStream},
@@ -218,6 +218,7 @@ impl Node {
             manifest: Arc::new(import.manifest.clone()),
             hashes: None,
             output,
+            aim: Aim::all(),
             seeders: seeders.iter().map(|seeder| seeder.hint()).collect(),
             swarm: Arc::new(Nobody),
             sink,

@@ -4,7 +4,7 @@
 //! file listens to the same one. Not shared with any actor; the lock is held for a look at the map only.
 
 use crate::{
-    download::{self, DownloadHandle, DownloadParts, DownloadSpec},
+    download::{self, DownloadHandle, DownloadParts, DownloadSpec, aim::Aim},
     error::Failure,
     event::{self, Event, EventSink, EventStream, Phase},
 };
@@ -29,6 +29,7 @@ pub(super) struct Downloads {
 /// One download with its listeners.
 #[derive(Clone)]
 pub(super) struct Fetch {
+    pub(super) aim: Aim,
     pub(super) handle: DownloadHandle,
     /// The folder that it appears in.
     pub(super) output: PathBuf,
@@ -63,12 +64,17 @@ impl Downloads {
         under_way.get(file).cloned()
     }
 
-    /// Starts the download that `spec` makes for a sink, unless it is under way already.
+    /// Starts the download that `spec` makes for a sink, unless one is under way that serves `aim`. One that does not is
+    /// stopped first, and this one goes on with what it has: the latest `get` says what is wanted of a share.
     pub(super) async fn start(
         &self,
         file: FileHash,
+        aim: Aim,
         spec: impl FnOnce(EventSink) -> DownloadSpec + Send + 'static,
     ) -> Result<Fetch, Failure> {
+        while self.find(&file).is_some_and(|fetch| !fetch.aim.serves(&aim)) {
+            self.stop(&file, false).await;
+        }
         let downloads = self.clone();
         let (tell, told) = oneshot::channel();
         self.actors.spawn_fn(move || {
@@ -89,6 +95,7 @@ impl Downloads {
         let spec = spec(sink);
         let fetch = Fetch {
             output: spec.output.clone(),
+            aim: spec.aim.clone(),
             handle: download::start(self.parts.clone(), spec),
             listeners: Arc::default(),
             reached,

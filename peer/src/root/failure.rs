@@ -2,6 +2,7 @@
 
 use crate::{
     error::Failure,
+    selection::NothingChosen,
     storage::{CommitError, DiskError, FinishError, ImportError, StoreError},
 };
 
@@ -11,11 +12,20 @@ impl From<DiskError> for Failure {
     }
 }
 
+impl From<NothingChosen> for Failure {
+    fn from(nothing: NothingChosen) -> Self {
+        Self::not_found(nothing.to_string())
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unknown(_) => Self::not_found(format!("{error}; `p2p-peer list` shows what is")),
-            StoreError::TargetTaken(_) | StoreError::InUse(_) => Self::disk(error.to_string()),
+            StoreError::TargetTaken(_) | StoreError::FolderTaken(_) | StoreError::InUse(_) => {
+                Self::disk(error.to_string())
+            }
+            StoreError::Selection(nothing) => nothing.into(),
             StoreError::WrongHashes(_) => Self::integrity(error.to_string()),
             StoreError::Disk(error) => error.into(),
             StoreError::Damaged { .. } => Self::disk(format!("{error}; remove it and run the command again")),
@@ -47,6 +57,7 @@ impl From<CommitError> for Failure {
                 error.into()
             }
             CommitError::BadIndex(_) => Self::integrity(error.to_string()),
+            CommitError::Selection(nothing) => nothing.into(),
             CommitError::OtherFile(_) | CommitError::Closed => Self::internal(error.to_string()),
         }
     }
@@ -61,6 +72,7 @@ impl From<FinishError> for Failure {
             FinishError::Integrity(_) | FinishError::Damaged(_) | FinishError::BadIndex(_) => {
                 Self::integrity(error.to_string())
             }
+            FinishError::Selection(nothing) => nothing.into(),
             FinishError::TargetTaken(_) => Self::disk(error.to_string()),
             FinishError::Missing(_) | FinishError::Closed => Self::internal(error.to_string()),
             FinishError::Store(error) => error.into(),

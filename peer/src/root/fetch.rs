@@ -6,14 +6,24 @@ use crate::{
     config::Mode,
     download::{
         DownloadSpec, DownloadStatus, Pause, Stage,
+        aim::Aim,
         swarm::{Nobody, Swarm, Trackers},
     },
     error::Failure,
     event::{Done, EventSink, Phase},
     operation::{GetRequest, Wanted},
+    selection::Selection,
 };
-use p2p_shared::{id::FileHash, manifest::Manifest, protocol::PeerHint};
-use std::{path::Path, sync::Arc, time::Duration};
+use p2p_shared::{
+    id::FileHash,
+    manifest::{Manifest, ShareKind},
+    protocol::PeerHint,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout, timeout_at},
@@ -33,20 +43,21 @@ impl Orders {
     ///
     /// The download goes on if the future is dropped. It is given up (and goes on in a peer that stays) when nobody was
     /// reached in time, and when the disk is full.
-    pub async fn get(&self, request: GetRequest, sink: EventSink) -> Result<Done, Failure> {
+    pub async fn get(&self, mut request: GetRequest, sink: EventSink) -> Result<Done, Failure> {
         let online = self.online()?;
         self.trust(&request.trackers)?;
         sink.phase(Phase::Connecting);
-        let patience = match request.timeout {
-            0 => FOR_EVER,
-            seconds => Duration::from_secs(seconds).min(FOR_EVER),
-        };
+        let patience = patience(request.timeout);
         let deadline = Instant::now() + patience;
-        let told = told(&request, &online.client.configured())?;
+        let told = told(&request.what, &request.trackers, &online.client.configured())?;
         let manifest = match &request.what {
             Wanted::Ticket(ticket) => ticket.manifest.clone(),
             Wanted::Hash(hash) => look_up(online, hash, &told, deadline, &sink).await?,
         };
+        if manifest.kind == ShareKind::File {
+            request.selection.check_file(&manifest.name)?;
+            request.selection = Selection::default();
+        }
         let file = manifest.hash;
         let was_share = self.is_share(&file).await?;
         let name = manifest.name.to_string();
@@ -57,10 +68,19 @@ impl Orders {
             Vec::new()
         };
         self.parts.book.set(file, &trackers::union(&[&before, &told]))?;
-        let fetch = self.fetch(&request, manifest, &told, sink).await?;
+        let parts = Fetching {
+            what: &request.what,
+            manifest: manifest.clone(),
+            told: &told,
+            output: request.output.clone(),
+            aim: Aim::Files(request.selection.clone()),
+        };
+        let fetch = self.fetch(parts, sink).await?;
         let ended = follow(&fetch, &name, patience, deadline).await;
         let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
+        let is_part = !request.selection.is_all() && ended.is_ok() && !self.is_share(&file).await?;
         match &ended {
+            Ok(_) if is_part => self.parts.book.set(file, &[])?,
             Ok(_) if !keeps => self.forget(&file).await?,
             Ok(_) => self
                 .parts
@@ -75,15 +95,17 @@ impl Orders {
         ended
     }
 
-    async fn fetch(
-        &self,
-        request: &GetRequest,
-        manifest: Manifest,
-        told: &[TrackerUrl],
-        sink: EventSink,
-    ) -> Result<Fetch, Failure> {
+    /// Starts a download, or finds the one that is under way; `sink` hears of it.
+    pub(super) async fn fetch(&self, parts: Fetching<'_>, sink: EventSink) -> Result<Fetch, Failure> {
         let online = self.online()?;
-        let seeders = match &request.what {
+        let Fetching {
+            what,
+            manifest,
+            told,
+            output,
+            aim,
+        } = parts;
+        let seeders = match what {
             Wanted::Ticket(ticket) => ticket
                 .seeders
                 .iter()
@@ -94,15 +116,18 @@ impl Orders {
                 .collect(),
             Wanted::Hash(_) => Vec::new(),
         };
-        let (output, swarm) = (request.output.clone(), swarm(online, told));
-        let fetch = online.downloads.start(manifest.hash, move |sink| DownloadSpec {
-            manifest: Arc::new(manifest),
-            hashes: None,
-            output,
-            seeders,
-            swarm,
-            sink,
-        });
+        let (swarm, wanted) = (swarm(online, told), aim.clone());
+        let fetch = online
+            .downloads
+            .start(manifest.hash, aim, move |sink| DownloadSpec {
+                manifest: Arc::new(manifest),
+                hashes: None,
+                output,
+                aim: wanted,
+                seeders,
+                swarm,
+                sink,
+            });
         let fetch = fetch.await?;
         if !is_same_folder(&fetch.output, &request.output) {
             return Err(Failure::disk(format!(
@@ -115,7 +140,7 @@ impl Orders {
         Ok(fetch)
     }
 
-    async fn is_share(&self, file: &FileHash) -> Result<bool, Failure> {
+    pub(super) async fn is_share(&self, file: &FileHash) -> Result<bool, Failure> {
         let shares = self.parts.store.shares().await?;
         Ok(shares.iter().any(|share| share.manifest.hash == *file))
     }
@@ -162,10 +187,13 @@ impl Orders {
         }
         let job = self.parts.store.resume_job(file).await?;
         let swarm = swarm(online, &told);
-        let start = online.downloads.start(file, move |sink| DownloadSpec {
+        let aim = Aim::Files(job.spec().selection.clone());
+        let wanted = aim.clone();
+        let start = online.downloads.start(file, aim, move |sink| DownloadSpec {
             manifest: Arc::new(job.manifest().clone()),
             hashes: Some(Arc::clone(job.hashes())),
             output: job.spec().output.clone(),
+            aim: wanted,
             seeders: Vec::new(),
             swarm,
             sink,
@@ -180,6 +208,16 @@ fn is_same_folder(a: &Path, b: &Path) -> bool {
     a == b || place(a) == place(b)
 }
 
+/// What a download is started with.
+pub(super) struct Fetching<'a> {
+    pub(super) what: &'a Wanted,
+    pub(super) manifest: Manifest,
+    /// Trackers that are asked and told.
+    pub(super) told: &'a [TrackerUrl],
+    pub(super) output: PathBuf,
+    pub(super) aim: Aim,
+}
+
 fn swarm(online: &Online, told: &[TrackerUrl]) -> Arc<dyn Swarm> {
     match told {
         [] => Arc::new(Nobody),
@@ -191,8 +229,12 @@ fn swarm(online: &Online, told: &[TrackerUrl]) -> Arc<dyn Swarm> {
 }
 
 /// The trackers that are told of a download: the ticket's and those named with it; else those of the configuration.
-fn told(request: &GetRequest, configured: &[TrackerUrl]) -> Result<Vec<TrackerUrl>, Failure> {
-    let of_ticket: Vec<TrackerUrl> = match &request.what {
+pub(super) fn told(
+    what: &Wanted,
+    named: &[TrackerUrl],
+    configured: &[TrackerUrl],
+) -> Result<Vec<TrackerUrl>, Failure> {
+    let of_ticket: Vec<TrackerUrl> = match what {
         Wanted::Ticket(ticket) => ticket
             .trackers
             .iter()
@@ -200,13 +242,13 @@ fn told(request: &GetRequest, configured: &[TrackerUrl]) -> Result<Vec<TrackerUr
             .collect(),
         Wanted::Hash(_) => Vec::new(),
     };
-    let told = trackers::union(&[&of_ticket, &request.trackers]);
+    let told = trackers::union(&[&of_ticket, named]);
     let told = if told.is_empty() {
         configured.to_vec()
     } else {
         told
     };
-    match &request.what {
+    match what {
         Wanted::Hash(hash) if told.is_empty() => Err(Failure::usage(format!(
             "the bare hash {hash} does not say where to look; add --tracker URL, or use the share's ticket"
         ))),
@@ -214,8 +256,16 @@ fn told(request: &GetRequest, configured: &[TrackerUrl]) -> Result<Vec<TrackerUr
     }
 }
 
+/// Seconds as they are given; 0: for ever.
+pub(super) fn patience(seconds: u64) -> Duration {
+    match seconds {
+        0 => FOR_EVER,
+        seconds => Duration::from_secs(seconds).min(FOR_EVER),
+    }
+}
+
 /// Asks for the record of a bare hash until somebody answers or the time is up.
-async fn look_up(
+pub(super) async fn look_up(
     online: &Online,
     hash: &FileHash,
     trackers: &[TrackerUrl],
@@ -248,19 +298,8 @@ async fn look_up(
 
 /// Waits for the end of a download, but not longer than until `deadline` for the first peer, nor for room on the disk.
 async fn follow(fetch: &Fetch, name: &str, patience: Duration, deadline: Instant) -> Result<Done, Failure> {
+    wait_for_peer(fetch, name, patience, deadline).await?;
     let mut status = fetch.handle.status();
-    let mut reached = fetch.reached.clone();
-    let settled = async {
-        tokio::select! {
-            // An error means that the download is gone; `finished` says so below.
-            _ = reached.wait_for(|reached| *reached) => (),
-            _ = status.wait_for(has_stopped) => (),
-        }
-    };
-    let too_late = timeout_at(deadline, settled).await.is_err();
-    if too_late {
-        return Err(nobody(&status.borrow(), name, patience));
-    }
     tokio::select! {
         // An error means that the download is gone; `finished` then says so.
         _ = status.wait_for(has_stopped) => (),
@@ -274,6 +313,26 @@ async fn follow(fetch: &Fetch, name: &str, patience: Duration, deadline: Instant
         Some(failure) => Err(failure),
         None => fetch.handle.finished().await,
     }
+}
+
+/// Waits for the first peer, or for the download's end.
+pub(super) async fn wait_for_peer(
+    fetch: &Fetch,
+    name: &str,
+    patience: Duration,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let mut status = fetch.handle.status();
+    let mut reached = fetch.reached.clone();
+    let settled = async {
+        tokio::select! {
+            // An error means that the download is gone; `finished` says so afterwards.
+            _ = reached.wait_for(|reached| *reached) => (),
+            _ = status.wait_for(has_stopped) => (),
+        }
+    };
+    let in_time = timeout_at(deadline, settled).await;
+    in_time.map_err(|_| nobody(&status.borrow(), name, patience))
 }
 
 /// Whether there is nothing more to wait for.
@@ -302,7 +361,7 @@ fn lied_to(name: &str) -> Failure {
     ))
 }
 
-fn nobody(status: &DownloadStatus, name: &str, patience: Duration) -> Failure {
+pub(super) fn nobody(status: &DownloadStatus, name: &str, patience: Duration) -> Failure {
     let known = match status.reach.known + status.reach.pending + status.reach.backing_off {
         0 => "nobody is known to have it".to_owned(),
         1 => "one peer is known to have it and does not answer".to_owned(),

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     event::{self, Event, TicketLine},
     operation::{GetRequest, ShareRequest, ShareState},
+    selection::Selection,
 };
 use std::{fs, path::Path};
 
@@ -43,6 +44,7 @@ fn get_of(ticket: &str, output: &Path) -> GetRequest {
         output: output.to_owned(),
         timeout: 30,
         keep: false,
+        selection: Selection::default(),
     }
 }
 

@@ -7,8 +7,8 @@ use super::{
     handle::VerifyReport,
     library::Library,
     messages::{
-        AddShare, FinishJob, FlushJobs, ListJobs, ListShares, OpenFile, OpenJob, RemoveFile, Reply,
-        ResumeJob, VerifyFile,
+        AddShare, FinishJob, FlushJobs, GiveUpJob, ListJobs, ListShares, OpenFile, OpenJob, RemoveFile,
+        Reply, ResumeJob, VerifyFile,
     },
 };
 use actix::{Actor, Context, Handler, Message, MessageResult};
@@ -89,6 +89,15 @@ impl Handler<FinishJob> for ChunkStore {
     fn handle(&mut self, FinishJob(job): FinishJob, _: &mut Self::Context) -> Self::Result {
         fail_point!("ChunkStore::FinishJob");
         begin(Arc::clone(&self.library).finish_job(job))
+    }
+}
+
+impl Handler<GiveUpJob> for ChunkStore {
+    type Result = MessageResult<GiveUpJob>;
+
+    fn handle(&mut self, GiveUpJob(job): GiveUpJob, _: &mut Self::Context) -> Self::Result {
+        fail_point!("ChunkStore::GiveUpJob");
+        begin(Arc::clone(&self.library).give_up_job(job))
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     import::{Import, SourceLayout},
     job::JobSpec,
 };
+use crate::selection::Selection;
 use p2p_shared::{id::FileHash, manifest::Manifest};
 use std::{
     ffi::OsStr,
@@ -101,6 +102,7 @@ impl Catalogue {
     pub(super) fn put_job(&self, spec: &JobSpec) -> Result<(), DiskError> {
         let mut body = Encoder::with_capacity(32 * spec.hashes.len() + 8);
         body.hashes(&spec.hashes);
+        encode_selection(&spec.selection, &mut body);
         let bytes = entry_bytes(&spec.manifest, &spec.output, body);
         self.put(Shelf::Jobs, spec.manifest.hash, &bytes, false)
     }
@@ -147,6 +149,7 @@ impl Catalogue {
                 manifest: entry.manifest,
                 hashes: body.hashes()?,
                 output: entry.path,
+                selection: decode_selection(body)?,
             })
         })
     }
@@ -242,6 +245,25 @@ fn entry_bytes(manifest: &Manifest, path: &Path, body: Encoder) -> Vec<u8> {
     bytes
 }
 
+/// Nothing is written of a job that wants everything: its entry is what it was before there were selections.
+fn encode_selection(selection: &Selection, body: &mut Encoder) {
+    if selection.is_all() {
+        return;
+    }
+    #[expect(
+        clippy::expect_used,
+        reason = "a selection is lists of text; nothing in it can fail to become JSON"
+    )]
+    body.bytes(&serde_json::to_vec(selection).expect("a selection becomes JSON"));
+}
+
+fn decode_selection(body: &mut Decoder<'_>) -> Result<Selection, FormatError> {
+    if body.is_at_end() {
+        return Ok(Selection::default());
+    }
+    serde_json::from_slice(body.bytes()?).map_err(|_| FormatError::Field("selection"))
+}
+
 fn decode_head(head: &[u8]) -> Result<Entry, FormatError> {
     let mut head = Decoder::new(head);
     let path = PathBuf::from(OsStr::from_bytes(head.bytes()?));
@@ -297,6 +319,7 @@ mod tests {
             manifest: share.manifest,
             hashes: share.hashes,
             output: "/out".into(),
+            selection: Selection::default(),
         }
     }
 
@@ -317,6 +340,15 @@ mod tests {
             (&found.manifest, &found.hashes, &found.output),
             (&job.manifest, &job.hashes, &job.output)
         );
+        assert!(found.selection.is_all());
+        let selection = Selection::new(&["*.pdf"], &["old/"]).unwrap();
+        let selective = JobSpec {
+            selection,
+            ..job.clone()
+        };
+        catalogue.put_job(&selective).unwrap();
+        let found = catalogue.job(job.manifest.hash).unwrap().unwrap();
+        assert_eq!(found.selection, selective.selection);
         let listed = Entry {
             manifest: share.manifest.clone(),
             path: share.source.root().to_owned(),

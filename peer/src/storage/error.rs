@@ -4,7 +4,7 @@
 //! differently (no room, no permission, changed under us) are variants of their own.
 
 use super::{format::FormatError, import::Skipped, job::IndexFault};
-use crate::error::Failure;
+use crate::{error::Failure, selection::NothingChosen};
 use p2p_shared::{
     chunker::TooLarge,
     id::{ChunkIndex, FileHash},
@@ -97,6 +97,9 @@ pub enum CommitError {
     /// The chunks are what their hashes say, but the folder index in them makes no sense: who made the share lied.
     #[error("the share's folder index is broken: {0}")]
     BadIndex(#[from] IndexFault),
+    /// The index has come, and the job's selection selects nothing of it.
+    #[error(transparent)]
+    Selection(#[from] NothingChosen),
     /// The chunk is of another file than the job.
     #[error("a chunk of {0} was committed to the job of another file")]
     OtherFile(FileHash),
@@ -139,6 +142,9 @@ pub enum FinishError {
     /// The whole is what its hash says, but the folder index in it makes no sense: who made the share lied.
     #[error("the share's folder index is broken: {0}")]
     BadIndex(#[from] IndexFault),
+    /// The job's selection selects nothing of the folder.
+    #[error(transparent)]
+    Selection(#[from] NothingChosen),
     /// Something else stands under the final name. The job keeps its state; move that away and finish again.
     #[error("{} already exists and is something else; move it away or choose another output folder", .0.display())]
     TargetTaken(PathBuf),
@@ -168,6 +174,13 @@ pub enum StoreError {
     /// Something else stands under the final name.
     #[error("{} already exists and is something else; move it away or choose another output folder", .0.display())]
     TargetTaken(PathBuf),
+    /// A folder stands under the final name, and is not the whole of this one.
+    #[error("{} already exists and is not the whole of this folder; move it away, choose another output folder, or add \
+             what it lacks with --include '*'", .0.display())]
+    FolderTaken(PathBuf),
+    /// The job's selection selects nothing of the folder.
+    #[error(transparent)]
+    Selection(#[from] NothingChosen),
     /// Another process (or another job) is writing this download.
     #[error("{} is in use by another download of the same file", .0.display())]
     InUse(PathBuf),

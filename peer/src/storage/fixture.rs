@@ -9,6 +9,7 @@ use super::{
     open_files::OpenFiles,
     verify::{ReceivedChunk, VerifiedChunk, verify},
 };
+use crate::selection::Selection;
 use p2p_shared::{
     chunker::CHUNK_SIZE,
     hash::HashAlgorithm,
@@ -33,6 +34,8 @@ pub(super) struct Download {
     pub(super) hashes: Arc<[ChunkHash]>,
     pub(super) stream: Vec<u8>,
     pub(super) pool: BufferPool,
+    /// What is wanted of it.
+    pub(super) selection: Selection,
 }
 
 impl Download {
@@ -48,6 +51,7 @@ impl Download {
             hashes,
             stream,
             pool: BufferPool::default(),
+            selection: Selection::default(),
         }
     }
 
@@ -60,6 +64,7 @@ impl Download {
             manifest: self.manifest.clone(),
             hashes: self.hashes.clone(),
             output: self.output.path().to_owned(),
+            selection: self.selection.clone(),
         }
     }
 

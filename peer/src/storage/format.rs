@@ -170,6 +170,11 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Whether nothing is left.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next `length` bytes.
     pub(super) fn raw(&mut self, length: usize) -> Result<&'a [u8], FormatError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(FormatError::Truncated)?;

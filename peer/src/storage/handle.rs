@@ -9,8 +9,8 @@ use super::{
     import::{HashCache, Import},
     job::{Job, JobSpec},
     messages::{
-        AddShare, FinishJob, ListJobs, ListShares, OpenFile, OpenJob, RemoveFile, Reply, ResumeJob,
-        VerifyFile,
+        AddShare, FinishJob, GiveUpJob, ListJobs, ListShares, OpenFile, OpenJob, RemoveFile, Reply,
+        ResumeJob, VerifyFile,
     },
     served::Served,
 };
@@ -111,6 +111,11 @@ impl ChunkStoreHandle {
     /// gone; after the others it can be finished again.
     pub async fn finish(&self, job: Arc<Job>) -> Result<PathBuf, FinishError> {
         self.ask(FinishJob(job)).await
+    }
+
+    /// Ends a download whose selection selects nothing, if it has nothing but the folder's index; else it stays as it is.
+    pub async fn give_up(&self, job: Arc<Job>) -> Result<(), StoreError> {
+        self.ask(GiveUpJob(job)).await
     }
 
     /// Forgets a share (its files stay) and ends a download (what was stored of it goes).

@@ -10,7 +10,7 @@ use super::{
     error::{FinishError, StoreError},
     handle::{JobInfo, Removed, ShareInfo, VerifyReport},
     import::{HashCache, Import},
-    job::{Job, JobSpec, Surroundings},
+    job::{Finished, Job, JobSpec, Surroundings},
     living::Living,
     open_files::{DEFAULT_OPEN_FILES, OpenFiles},
     served::Served,
@@ -134,7 +134,12 @@ impl Library {
 
     async fn open_job_in_turn(self: &Arc<Self>, spec: JobSpec) -> Result<Arc<Job>, StoreError> {
         if let Some(job) = self.living.job(spec.manifest.hash) {
-            return same_output(job, &spec);
+            let job = same_output(job, &spec)?;
+            if job.spec().selection == spec.selection {
+                return Ok(job);
+            }
+            // Whoever has it is letting go of it; its place is waited for.
+            self.living.remove_job(spec.manifest.hash);
         }
         blocking(self, move |library| {
             let before = library.catalogue.job(spec.manifest.hash);
@@ -153,18 +158,40 @@ impl Library {
         .await
     }
 
+    /// Ends a download that got nothing but its index, and that nothing was selected of. One that has more is left: the
+    /// same selection said rightly goes on with it.
+    pub(super) async fn give_up_job(self: Arc<Self>, job: Arc<Job>) -> Result<(), StoreError> {
+        let file = job.manifest().hash;
+        let _turn = self.living.turn(file).await;
+        blocking(&self, move |library| {
+            if job.held().and_not(&job.wanted()).is_empty() {
+                job.discard()?;
+                library.forget_job(file)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Checks the whole of a download, gives it its name, and makes a share of it.
     pub(super) async fn finish_job(self: Arc<Self>, job: Arc<Job>) -> Result<PathBuf, FinishError> {
         let file = job.manifest().hash;
         let _turn = self.living.turn(file).await;
         let finished = blocking(&self, move |library| {
-            let import = match job.complete() {
+            let finished = match job.complete() {
                 Err(error @ (FinishError::Integrity(_) | FinishError::BadIndex(_))) => {
                     job.discard()?;
                     library.forget_job(file)?;
                     return Err(error);
                 }
-                import => import?,
+                finished => finished?,
+            };
+            let import = match finished {
+                Finished::Whole(import) => import,
+                Finished::Part(path) => {
+                    library.forget_job(file)?;
+                    return Ok(path);
+                }
             };
             let path = import.source.root().to_owned();
             import.remember(&library.cache);

@@ -42,6 +42,11 @@ pub(super) struct ResumeJob(pub(super) FileHash);
 #[rtype(result = "Reply<PathBuf, FinishError>")]
 pub(super) struct FinishJob(pub(super) Arc<Job>);
 
+/// Ends a download that nothing was selected of.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Reply<()>")]
+pub(super) struct GiveUpJob(pub(super) Arc<Job>);
+
 /// Forgets a file.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Reply<Removed>")]

@@ -37,7 +37,7 @@ pub use import::{
     FolderId, HashCache, HashOptions, Import, Plan, ScanOptions, SkipReason, Skipped, SourceLayout, hash,
     share_scan,
 };
-pub use job::{Committed, IndexFault, Job, JobSpec, NotStored};
+pub use job::{Committed, IndexFault, Job, JobSpec, NotStored, bytes_of};
 pub use served::Served;
 pub use verify::{BadChunk, ChunkFault, ReceivedChunk, VerifiedChunk, verify};
 

@@ -21,7 +21,7 @@ use p2p_shared::{
     bitfield::Bitfield,
     chunker::Layout,
     id::{ChunkHash, ChunkIndex},
-    manifest::Manifest,
+    manifest::{FolderIndex, Manifest},
 };
 use std::{
     collections::BTreeSet,
@@ -98,6 +98,15 @@ impl Served {
         match &self.content {
             Content::Share(share) => Bitfield::full(share.layout.chunks()),
             Content::Partial(job) => job.held(),
+        }
+    }
+
+    /// What is in the folder, if it is one and that is known.
+    #[must_use]
+    pub fn index(&self) -> Option<Arc<FolderIndex>> {
+        match &self.content {
+            Content::Share(share) => share.reader.source().index().cloned().map(Arc::new),
+            Content::Partial(job) => job.index(),
         }
     }
 
@@ -215,7 +224,7 @@ pub(super) fn verify(
 mod tests {
     use super::*;
     use crate::storage::import::{HashOptions, ScanOptions, SourceLayout, hash, share_scan};
-    use p2p_shared::{chunker::CHUNK_SIZE, hash::HashAlgorithm, manifest::FolderIndex};
+    use p2p_shared::{chunker::CHUNK_SIZE, hash::HashAlgorithm};
     use std::{fs, os::unix::fs::FileExt as _, path::Path};
     use tokio_util::sync::CancellationToken;
 

@@ -1,35 +1,45 @@
 //! The end of a download: the whole is checked, made durable and given its name; or it is given up.
 
-use super::Live;
+use super::{Live, target::Published};
 use crate::storage::{
     check::Check,
     error::{CommitError, DiskError, FinishError},
-    import::{Import, SourceLayout},
+    import::Import,
 };
 use p2p_shared::id::ChunkIndex;
-use std::{io, sync::PoisonError};
+use std::{io, path::PathBuf, sync::PoisonError};
+
+/// What is durable and under its final name.
+#[derive(Debug, Clone)]
+pub(in crate::storage) enum Finished {
+    /// The whole, which can be a share.
+    Whole(Import),
+    /// The files that were selected, in this folder.
+    Part(PathBuf),
+}
 
 /// What the end of a job was.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It is whole, durable, and under its final name.
-    Finished(Box<Import>),
+    /// It is there, durable, and under its final name.
+    Finished(Box<Finished>),
     /// It was given up, and what was stored removed.
     GivenUp,
 }
 
 impl Live {
     /// Checks the whole, makes it durable and gives it its name.
-    pub(super) fn complete(&self) -> Result<Import, FinishError> {
+    pub(super) fn complete(&self) -> Result<Finished, FinishError> {
         // Held to the end: who asks meanwhile waits for the same answer.
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         match &*end {
-            Some(End::Finished(import)) => return Ok((**import).clone()),
+            Some(End::Finished(finished)) => return Ok((**finished).clone()),
             Some(End::GivenUp) => return Err(FinishError::Closed),
             None => {}
         }
         self.unpack().map_err(|error| match error {
             CommitError::BadIndex(fault) => FinishError::BadIndex(fault),
+            CommitError::Selection(nothing) => FinishError::Selection(nothing),
             CommitError::NoSpace(error) | CommitError::Permission(error) | CommitError::Io(error) => {
                 error.into()
             }
@@ -43,18 +53,20 @@ impl Live {
             }
             checked => checked?,
         }
-        let source = self.publish()?;
-        let import = Import {
-            manifest: self.manifest.clone(),
-            hashes: self.hashes.clone(),
-            source,
+        let finished = match self.publish()? {
+            Published::Whole(source) => Finished::Whole(Import {
+                manifest: self.manifest.clone(),
+                hashes: self.hashes.clone(),
+                source,
+            }),
+            Published::Part => Finished::Part(self.place.target()),
         };
-        *end = Some(End::Finished(Box::new(import.clone())));
+        *end = Some(End::Finished(Box::new(finished.clone())));
         if let Err(error) = self.close() {
             // The file is there, whole and durable; what is left over is found when the same is fetched again.
             tracing::warn!(%error, "cannot remove what is left of a finished download");
         }
-        Ok(import)
+        Ok(finished)
     }
 
     /// Ends the job and removes what was stored of it, unless it is finished.
@@ -78,9 +90,13 @@ impl Live {
     }
 
     fn check_whole(&self) -> Result<(), FinishError> {
-        let held = self.log().ledger().held().clone();
-        if !held.is_full() {
-            return Err(FinishError::Missing(held.len() - held.count()));
+        let missing = self.wanted().and_not(self.log().ledger().held());
+        if !missing.is_empty() {
+            return Err(FinishError::Missing(missing.count()));
+        }
+        if !self.target.wants_everything() {
+            // Each chunk was checked against the Merkle root, which is all there is to check of a part.
+            return Ok(());
         }
         match self.whole_hash() {
             Ok(true) => return Ok(()),
@@ -109,7 +125,7 @@ impl Live {
         }
     }
 
-    fn publish(&self) -> Result<SourceLayout, FinishError> {
+    fn publish(&self) -> Result<Published, FinishError> {
         // Twice: what somebody did to the files may be of no consequence once it is undone.
         if !self.settle()? {
             self.give_up_damaged()?;
@@ -117,6 +133,11 @@ impl Live {
                 let tampered = io::Error::other("somebody else changes the files in it");
                 return Err(DiskError::new("finish", self.place.path(), tampered).into());
             }
+        }
+        if self.target.moves_files() {
+            // From here on files leave their places one by one, and what the journal says of them is no longer so.
+            let closed = self.log().give_up();
+            closed.map_err(|error| DiskError::new("write the journal of", self.place.path(), error))?;
         }
         let published = self.target.publish(&self.place)?;
         published.ok_or_else(|| FinishError::TargetTaken(self.place.target()))

@@ -177,6 +177,13 @@ impl Log {
         Ok(())
     }
 
+    /// Nothing that it says can be relied on any more: whoever goes on has to look. Durable when this returns.
+    pub(super) fn give_up(&mut self) -> io::Result<()> {
+        self.broken = true;
+        self.file.set_len(0)?;
+        disk::sync_data(&self.file)
+    }
+
     /// Only what was durable counts. If that cannot be written down, the journal is emptied: better to check
     /// everything than to believe too much.
     pub(super) fn distrust(&mut self) {

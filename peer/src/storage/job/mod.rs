@@ -4,12 +4,14 @@
 //! covers is so whatever happens to the machine. The result appears under its final name when it is whole, checked
 //! and durable, and never in place of something else. A job that was cut short is gone on with by opening it again.
 //!
-//! Reading order: [`place`] where it lives, [`target`] what is written to, [`ledger`] and [`journal`] what is known of
-//! it, [`log`] the journal's file, [`open`] beginning and going on, [`front`] and [`lead`] the whole-file hash, [`keeper`]
-//! checkpoints, [`finish`] the end. All calls are blocking and may come from several threads at once.
+//! Reading order: [`place`] where it lives, [`target`] what is written to, [`wanted`] what of it is to be had, [`ledger`] and
+//! [`journal`] what is known of it, [`log`] the journal's file, [`open`] beginning and going on, [`standing`] what has its
+//! final name already, [`front`] and [`lead`] the whole-file hash, [`keeper`] checkpoints, [`finish`] the end; [`glance`] is a
+//! job that fetches a folder's index alone. All calls are blocking and may come from several threads at once.
 
 mod finish;
 mod front;
+mod glance;
 mod journal;
 mod keeper;
 mod lead;
@@ -17,20 +19,24 @@ mod ledger;
 mod log;
 mod open;
 mod place;
+mod standing;
 mod target;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
+pub(super) use finish::Finished;
 pub(super) use open::Surroundings;
 pub use target::IndexFault;
 
-use self::{front::Front, keeper::Pace, log::Log, place::Place, target::Target};
+use self::{front::Front, glance::Glance, keeper::Pace, log::Log, place::Place, target::Target};
 use super::{
     error::{CommitError, DiskError, FinishError, Named as _, ReadError},
     import::Import,
     served::Served,
-    verify::{BadChunk, ReceivedChunk, VerifiedChunk, verify_by},
+    verify::{BadChunk, ReceivedChunk, VerifiedChunk, verify, verify_by},
 };
+use crate::selection::Selection;
 use p2p_shared::{
     bitfield::Bitfield,
     chunker::{CHUNK_SIZE, Layout},
@@ -52,6 +58,8 @@ pub struct JobSpec {
     pub hashes: Arc<[ChunkHash]>,
     /// The folder in which the file (or folder) will appear under its name.
     pub output: PathBuf,
+    /// Which files of it are wanted, if it is a folder.
+    pub selection: Selection,
 }
 
 /// What became of a committed chunk.
@@ -89,6 +97,8 @@ enum Body {
     Live(Arc<Live>),
     /// It stood under its final name already.
     There(Box<(Served, Import)>),
+    /// Only the index is fetched, and into memory.
+    Glance(Box<Glance>),
 }
 
 /// A job with chunks coming in. Its threads share it.
@@ -143,13 +153,14 @@ impl Job {
         match &self.body {
             Body::Live(live) => live.log().ledger().held().clone(),
             Body::There(there) => there.0.held(),
+            Body::Glance(glance) => glance.held(),
         }
     }
 
     /// Bytes in the chunks that are stored.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        held_bytes(self.spec.manifest.layout(), &self.held())
+        bytes_of(self.spec.manifest.layout(), &self.held())
     }
 
     /// The chunks that had better come first: those with a folder's index, while it is not known. Until then the
@@ -159,6 +170,7 @@ impl Job {
         match &self.body {
             Body::Live(live) => live.wanted_first(),
             Body::There(..) => 0..0,
+            Body::Glance(glance) => glance.wanted_first(),
         }
     }
 
@@ -168,6 +180,11 @@ impl Job {
         match &self.body {
             Body::Live(live) => live.store(received),
             Body::There(..) => Ok(Committed::AlreadyHeld),
+            Body::Glance(glance) => {
+                let expected = hash_of(&self.spec.hashes, received.chunk);
+                let (algorithm, layout) = (self.spec.manifest.algorithm, self.spec.manifest.layout());
+                Ok(glance.commit(&verify(received, &expected, algorithm, layout)?)?)
+            }
         }
     }
 
@@ -177,6 +194,7 @@ impl Job {
         match &self.body {
             Body::Live(live) => live.commit(chunk),
             Body::There(..) => Ok(Committed::AlreadyHeld),
+            Body::Glance(glance) => glance.commit(&chunk),
         }
     }
 
@@ -185,6 +203,7 @@ impl Job {
         match &self.body {
             Body::Live(live) => live.read_chunk(chunk, out),
             Body::There(there) => there.0.read_chunk(chunk, out),
+            Body::Glance(_) => Err(ReadError::NotHeld(chunk)),
         }
     }
 
@@ -192,17 +211,18 @@ impl Job {
     pub fn flush(&self) -> Result<(), CommitError> {
         match &self.body {
             Body::Live(live) => live.flush(),
-            Body::There(..) => Ok(()),
+            Body::There(..) | Body::Glance(_) => Ok(()),
         }
     }
 
     /// Checks the whole, makes it durable and gives it its name: up to the time of hashing and writing what is not yet
     /// hashed and written. Called again it says the same again. Callers go through
     /// [`ChunkStoreHandle::finish`](super::ChunkStoreHandle::finish), which also makes a share of it.
-    pub(super) fn complete(&self) -> Result<Import, FinishError> {
+    pub(super) fn complete(&self) -> Result<Finished, FinishError> {
         match &self.body {
             Body::Live(live) => live.complete(),
-            Body::There(there) => Ok(there.1.clone()),
+            Body::There(there) => Ok(Finished::Whole(there.1.clone())),
+            Body::Glance(_) => Err(FinishError::Closed),
         }
     }
 
@@ -214,7 +234,7 @@ impl Job {
     ) -> Result<(u32, Vec<ChunkIndex>), DiskError> {
         match &self.body {
             Body::Live(live) => live.recheck(progress),
-            Body::There(..) => Ok((0, Vec::new())),
+            Body::There(..) | Body::Glance(_) => Ok((0, Vec::new())),
         }
     }
 
@@ -222,20 +242,21 @@ impl Job {
     pub(super) fn discard(&self) -> Result<(), DiskError> {
         match &self.body {
             Body::Live(live) => live.discard(),
-            Body::There(..) => Ok(()),
+            Body::There(..) | Body::Glance(_) => Ok(()),
         }
     }
 }
 
-/// Bytes in the chunks that are held.
-fn held_bytes(layout: Layout, held: &Bitfield) -> u64 {
+/// Bytes in these chunks.
+#[must_use]
+pub fn bytes_of(layout: Layout, chunks: &Bitfield) -> u64 {
     let last = ChunkIndex(layout.chunks().saturating_sub(1));
-    let short = if held.has(last) {
+    let short = if chunks.has(last) {
         CHUNK_SIZE - layout.length(last)
     } else {
         0
     };
-    u64::from(held.count()) * u64::from(CHUNK_SIZE) - u64::from(short)
+    u64::from(chunks.count()) * u64::from(CHUNK_SIZE) - u64::from(short)
 }
 
 impl Drop for Job {
@@ -285,7 +306,11 @@ impl Live {
         let chunk = received.chunk;
         // Of a chunk that the file does not have this is never asked: that shows before.
         let expected = front::Chunks::hash(self, chunk);
-        let hash = |bytes: &[u8]| self.front.hash_in_passing(chunk, bytes, &expected, self);
+        let hash = |bytes: &[u8]| match self.target.wants_everything() {
+            true => self.front.hash_in_passing(chunk, bytes, &expected, self),
+            // Of a selection there is no whole to be followed.
+            false => self.manifest.algorithm.hash_chunk(self.layout, chunk, bytes),
+        };
         let verified = verify_by(received, &expected, self.layout, hash)?;
         Ok(self.commit(verified)?)
     }
@@ -305,8 +330,8 @@ impl Live {
         let stored = !self.log().ledger().held().has(chunk);
         if stored {
             self.write(chunk, verified.bytes())?;
-            let wanted = self.front.wants_bytes() && !self.front.is_past(chunk);
-            let bytes = wanted.then(|| verified.into_bytes().park());
+            let wanted = self.front.wants_bytes() && self.target.wants_everything();
+            let bytes = (wanted && !self.front.is_past(chunk)).then(|| verified.into_bytes().park());
             self.front.on_stored(chunk, bytes.flatten(), self);
             self.pace.on_stored(u64::from(self.layout.length(chunk)));
         }
@@ -338,8 +363,14 @@ impl Live {
                 .named("write the journal of", &self.place.path())
         };
         match folder.unpack(&self.place, held, then) {
-            Ok(()) => Ok(()),
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                // Everything may be wanted, which was not known when the chunks before came.
+                self.front.on_stored(ChunkIndex(0), None, self);
+                Ok(self.take_standing(folder)?)
+            }
             Err(target::UnpackError::Index(fault)) => Err(CommitError::BadIndex(fault)),
+            Err(target::UnpackError::Selection(nothing)) => Err(CommitError::Selection(nothing)),
             Err(target::UnpackError::Disk(error)) => Err(error.into()),
         }
     }
@@ -377,7 +408,8 @@ impl Live {
 
 impl front::Chunks for Live {
     fn has(&self, chunk: ChunkIndex) -> bool {
-        self.log().ledger().held().has(chunk)
+        // Of a selection there is no whole to be hashed.
+        self.target.wants_everything() && self.log().ledger().held().has(chunk)
     }
 
     fn read(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), DiskError> {
@@ -385,10 +417,14 @@ impl front::Chunks for Live {
     }
 
     fn hash(&self, chunk: ChunkIndex) -> ChunkHash {
-        // The spec was checked to have as many hashes as the file has chunks.
-        self.hashes
-            .get(chunk.0 as usize)
-            .copied()
-            .unwrap_or(ChunkHash([0; 32]))
+        hash_of(&self.hashes, chunk)
     }
+}
+
+/// The spec was checked to have as many hashes as the file has chunks; of one that it does not have nothing is right.
+fn hash_of(hashes: &[ChunkHash], chunk: ChunkIndex) -> ChunkHash {
+    hashes
+        .get(chunk.0 as usize)
+        .copied()
+        .unwrap_or(ChunkHash([0; 32]))
 }

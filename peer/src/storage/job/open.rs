@@ -3,6 +3,7 @@
 use super::{
     Body, Job, JobSpec, Live,
     front::Front,
+    glance::Glance,
     journal::Head,
     keeper::Pace,
     ledger::Ledger,
@@ -13,7 +14,7 @@ use super::{
 use crate::storage::{
     check::Check,
     disk::Boot,
-    error::{DiskError, Named as _, StoreError},
+    error::{CommitError, DiskError, Named as _, StoreError},
     import::{HashCache, HashOptions, Import, ScanOptions, SourceLayout, hash, share_scan},
     open_files::OpenFiles,
     served::Served,
@@ -74,21 +75,26 @@ impl Job {
         let target_path = place.target();
         if place.is_taken()? {
             let same = same_source(&place, manifest, around);
-            if same.is_some() || !begun {
+            let extends = same.is_none() && may_extend(&spec, &place)?;
+            if same.is_some() || (!begun && !extends) {
                 place.remove()?;
             }
-            let source = same.ok_or(StoreError::TargetTaken(target_path))?;
-            if begun && manifest.kind == ShareKind::Folder {
-                restamp(&place, manifest)?;
+            if let Some(source) = same {
+                if begun && manifest.kind == ShareKind::Folder {
+                    restamp(&place, manifest)?;
+                }
+                return Ok(Arc::new(Self::there(spec, source, around)));
             }
-            return Ok(Arc::new(Self::there(spec, source, around)));
+            if !extends {
+                return Err(match manifest.kind {
+                    ShareKind::File => StoreError::TargetTaken(target_path),
+                    ShareKind::Folder => StoreError::FolderTaken(target_path),
+                });
+            }
         }
         let live = Arc::new(Live::open(&spec, place, found, around)?);
         live.start_threads()?;
-        if let Err(error) = live.unpack() {
-            // Whoever commits the next chunk hears of it.
-            tracing::warn!(file = %manifest.hash, %error, "cannot unpack a folder yet");
-        }
+        live.take_up()?;
         Ok(Arc::new(Self {
             spec,
             target_path,
@@ -102,7 +108,7 @@ impl Job {
             return 0;
         };
         match log::find(&folder, manifest) {
-            Ok(Found::Journal(replay)) => super::held_bytes(manifest.layout(), replay.ledger.held()),
+            Ok(Found::Journal(replay)) => super::bytes_of(manifest.layout(), replay.ledger.held()),
             _ => 0,
         }
     }
@@ -114,6 +120,17 @@ impl Job {
             Place::open(&spec.output, &spec.manifest, patience)?.remove()?;
         }
         Ok(())
+    }
+
+    /// Fetches a folder's index and nothing else; writes nothing.
+    pub(crate) fn glance(spec: JobSpec) -> Result<Arc<Self>, StoreError> {
+        check_spec(&spec)?;
+        let glance = Glance::new(spec.manifest.clone());
+        Ok(Arc::new(Self {
+            target_path: spec.output.join(spec.manifest.name.as_str()),
+            body: Body::Glance(Box::new(glance)),
+            spec,
+        }))
     }
 
     fn there(spec: JobSpec, source: SourceLayout, around: &Surroundings) -> Self {
@@ -142,6 +159,11 @@ fn check_spec(spec: &JobSpec) -> Result<(), StoreError> {
     } else {
         Err(StoreError::WrongHashes(spec.manifest.hash))
     }
+}
+
+/// Whether files may be added to what stands under the final name: some were selected, and it is a folder.
+fn may_extend(spec: &JobSpec, place: &Place) -> Result<bool, DiskError> {
+    Ok(!spec.selection.is_all() && spec.manifest.kind == ShareKind::Folder && place.standing()?.is_some())
 }
 
 /// What stands under the final name, if it is the file that is wanted.
@@ -176,7 +198,8 @@ impl Live {
                 (Target::File(file), intact)
             }
             ShareKind::Folder => {
-                let folder = FolderTarget::open(&place, manifest, around.files.clone())?;
+                let folder =
+                    FolderTarget::open(&place, manifest, spec.selection.clone(), around.files.clone())?;
                 (Target::Folder(Box::new(folder)), true)
             }
         };
@@ -200,6 +223,22 @@ impl Live {
             closed: RwLock::new(false),
             names_durable: AtomicBool::new(false),
         })
+    }
+
+    /// Puts what an earlier run left where it belongs, and takes what has its final name already.
+    fn take_up(&self) -> Result<(), StoreError> {
+        match self.unpack() {
+            Err(CommitError::Selection(nothing)) => return Err(nothing.into()),
+            // Whoever commits the next chunk hears of it.
+            Err(error) => {
+                tracing::warn!(file = %self.manifest.hash, %error, "cannot unpack a folder yet");
+            }
+            Ok(()) => {}
+        }
+        match &self.target {
+            Target::Folder(folder) => Ok(self.take_standing(folder)?),
+            Target::File(_) => Ok(()),
+        }
     }
 
     fn start_threads(self: &Arc<Self>) -> Result<(), DiskError> {

@@ -111,6 +111,16 @@ impl Place {
         }
     }
 
+    /// The folder that stands under the final name, if one does. An error if something else does.
+    pub(super) fn standing(&self) -> Result<Option<Dir>, DiskError> {
+        match open_folder(&self.output, &self.name) {
+            Ok(folder) => Ok(Some(Dir::from_std_file(folder.into()))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(taken(self.target())),
+            Err(error) => Err(DiskError::new("open", self.target(), error.into())),
+        }
+    }
+
     /// Gives what is called `name` in the job's folder its final name; [`io::ErrorKind::AlreadyExists`] if something has
     /// it already.
     pub(super) fn publish(&self, name: &str) -> io::Result<()> {
@@ -132,6 +142,12 @@ impl Place {
             removed => removed.named("remove", &self.path()),
         }
     }
+}
+
+/// What stands at `path` is not what belongs there, and is left alone.
+pub(super) fn taken(path: impl Into<PathBuf>) -> DiskError {
+    let why = "it already exists and is something else; move it away or choose another output folder";
+    DiskError::new("write", path, io::Error::new(io::ErrorKind::AlreadyExists, why))
 }
 
 /// The job's folder if there is one, for a look.

@@ -9,11 +9,20 @@ mod tree;
 
 pub(super) use file::{FileTarget, stamp};
 pub use folder::IndexFault;
-pub(super) use folder::{FolderTarget, UnpackError};
+pub(super) use folder::{FolderTarget, UnpackError, index_size, read_index};
 
 use super::place::Place;
 use crate::storage::{error::DiskError, import::SourceLayout};
 use std::ops::Range;
+
+/// What has got its final name.
+#[derive(Debug)]
+pub(super) enum Published {
+    /// All of the share.
+    Whole(SourceLayout),
+    /// The files that were wanted.
+    Part,
+}
 
 /// What the chunks are written to.
 #[derive(Debug)]
@@ -47,6 +56,22 @@ impl Target {
         }
     }
 
+    /// Whether nothing is left out, as far as is known.
+    pub(super) fn wants_everything(&self) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::Folder(folder) => folder.wants_everything(),
+        }
+    }
+
+    /// Whether publishing it moves or removes files one by one, instead of renaming all of them at once.
+    pub(super) fn moves_files(&self) -> bool {
+        match self {
+            Self::File(_) => false,
+            Self::Folder(folder) => folder.moves_files(),
+        }
+    }
+
     /// Waits until what was written before survives a power cut.
     pub(super) fn sync(&self, place: &Place) -> Result<(), DiskError> {
         match self {
@@ -65,9 +90,9 @@ impl Target {
     }
 
     /// Gives what is settled its final name and says where it lies now. `None` if something has that name already.
-    pub(super) fn publish(&self, place: &Place) -> Result<Option<SourceLayout>, DiskError> {
+    pub(super) fn publish(&self, place: &Place) -> Result<Option<Published>, DiskError> {
         match self {
-            Self::File(file) => file.publish(place),
+            Self::File(file) => Ok(file.publish(place)?.map(Published::Whole)),
             Self::Folder(folder) => folder.publish(place),
         }
     }

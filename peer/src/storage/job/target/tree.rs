@@ -2,11 +2,14 @@
 //! so that finishing needs no second copy.
 //!
 //! Promise: paths are followed below the opened tree and nowhere else. A file that comes whole in one chunk costs one
-//! `open`; the others stay open while they are used. What is done at the end is in [`settle`].
+//! `open`; the others stay open while they are used. What is done at the end is in [`settle`]; files that have their
+//! final names already, from an earlier selection, are read there and never written ([`standing`]).
 
 mod settle;
+mod standing;
 
 use super::file::{open_to_write, stamp};
+use crate::selection::Chosen;
 use crate::storage::{
     disk,
     error::{DiskError, Named as _},
@@ -27,6 +30,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use standing::Standing;
+
 /// The tree's name in the job's folder.
 const TREE: &str = "tree";
 
@@ -38,16 +43,21 @@ const FEW: usize = 16;
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) map: StreamMap,
-    index: FolderIndex,
+    index: Arc<FolderIndex>,
+    chosen: Arc<Chosen>,
     /// Which entry of the index each file is.
     entries: Vec<u32>,
     root: Dir,
     path: PathBuf,
+    /// The folder under the final name, if files are to be added to it.
+    standing: Option<Standing>,
     open: OpenFiles,
     /// Whose the files are that are open for writing.
     owner: Owner,
     /// Whose those are that are open for reading only.
     reader: Owner,
+    /// Whose those are that stand under their final names.
+    standing_owner: Owner,
     written: Mutex<Written>,
 }
 
@@ -87,7 +97,13 @@ impl Dirty {
 
 impl Tree {
     /// Opens the tree, or makes it: all folders, and the files that are empty.
-    pub(super) fn open(place: &Place, index: FolderIndex, open: OpenFiles) -> Result<Self, DiskError> {
+    pub(super) fn open(
+        place: &Place,
+        index: Arc<FolderIndex>,
+        chosen: Arc<Chosen>,
+        standing: Option<Dir>,
+        open: OpenFiles,
+    ) -> Result<Self, DiskError> {
         let path = place.path().join(TREE);
         match rustix::fs::mkdirat(&place.folder, TREE, Mode::RWXU) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -100,6 +116,7 @@ impl Tree {
             .filter(|(_, entry)| is_file(entry))
             .map(|(at, _)| at)
             .collect();
+        let standing = standing.map(|root| Standing::look(root, place.target(), &index, &chosen));
         let tree = Self {
             map: folder_map(&index),
             written: Mutex::new(Written {
@@ -108,12 +125,15 @@ impl Tree {
                 dirty: Dirty::Much,
             }),
             index,
+            chosen,
             entries,
             root: Dir::from_std_file(root.into()),
             path,
+            standing: standing.transpose()?,
             open,
             owner: Owner::new(),
             reader: Owner::new(),
+            standing_owner: Owner::new(),
         };
         tree.make_folders()?;
         tree.make_empty_files()?;
@@ -143,7 +163,7 @@ impl Tree {
     fn make_empty_files(&self) -> Result<(), DiskError> {
         for file in (0..)
             .take(self.entries.len())
-            .filter(|file| self.map.file_size(*file) == 0)
+            .filter(|file| self.map.file_size(*file) == 0 && !self.stands(*file))
         {
             self.write_whole(file, &[])?;
         }
@@ -160,6 +180,15 @@ impl Tree {
         self.index.entries().get(entry as usize)
     }
 
+    /// Whether it is to have its final name and has not.
+    fn is_to_come(&self, file: u32) -> bool {
+        let wanted = self
+            .entries
+            .get(file as usize)
+            .is_some_and(|entry| self.chosen.has(*entry as usize));
+        wanted && !self.stands(file)
+    }
+
     fn relative(&self, file: u32) -> &Path {
         Path::new(self.entry(file).map_or("", |entry| entry.path.as_str()))
     }
@@ -170,6 +199,9 @@ impl Tree {
 
     /// Writes a piece of one file.
     pub(super) fn write(&self, file: u32, piece: Piece, bytes: &[u8]) -> Result<(), DiskError> {
+        if self.stands(file) {
+            return self.compare_standing(file, piece, bytes);
+        }
         if piece.offset == 0 && piece.length as u64 == self.map.file_size(file) {
             return self.write_whole(file, bytes);
         }
@@ -235,6 +267,9 @@ impl Tree {
 
     /// Appends a piece of one file to `out`.
     pub(super) fn read(&self, file: u32, piece: Piece, out: &mut Vec<u8>) -> Result<(), DiskError> {
+        if self.stands(file) {
+            return self.read_standing(file, piece, out);
+        }
         let mut read = || {
             let opened = self.opened_to_read(file)?;
             read_exact_at(&opened, out, piece.length, piece.offset)
@@ -261,6 +296,7 @@ impl Tree {
     fn close_files(&self) {
         self.open.forget_all(self.owner);
         self.open.forget_all(self.reader);
+        self.open.forget_all(self.standing_owner);
     }
 
     /// Waits until what was written before survives a power cut.

@@ -265,7 +265,7 @@ impl Job {
     fn live(&self) -> &super::super::Live {
         match &self.body {
             super::super::Body::Live(live) => live,
-            super::super::Body::There(..) => panic!("it is there already"),
+            super::super::Body::There(..) | super::super::Body::Glance(_) => panic!("it is there already"),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Downloads of folders.
 
 use super::*;
-use crate::storage::error::{CommitError, FinishError};
 use p2p_shared::{
     hash::FileHasher,
     manifest::{FolderIndex, ShareKind},
@@ -10,9 +9,9 @@ use p2p_shared::{
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 /// What a tree looks like: path, kind and content, mode, time.
-type Listing = Vec<(PathBuf, Option<Vec<u8>>, u32, (i64, i64))>;
+pub(super) type Listing = Vec<(PathBuf, Option<Vec<u8>>, u32, (i64, i64))>;
 
-fn list(root: &Path) -> Listing {
+pub(super) fn list(root: &Path) -> Listing {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -83,7 +82,7 @@ fn stream(source: &Import) -> Vec<u8> {
     stream
 }
 
-fn download_of(root: &Path) -> Download {
+pub(super) fn download_of(root: &Path) -> Download {
     let source = import(root);
     let stream = stream(&source);
     Download::new(source.manifest, source.hashes, stream)
@@ -105,7 +104,7 @@ fn a_folder_arrives_identical_in_any_order() {
         let job = download.open();
         download.commit_all(&job, download.shuffled(seed));
         assert_eq!(download.names().len(), 1, "nothing appears before it is whole");
-        assert_eq!(job.complete().unwrap().source.root(), download.target());
+        assert_eq!(whole(&job).source.root(), download.target());
         assert_eq!(
             list(&download.target()),
             list(&source.path().join("shared folder"))
@@ -175,7 +174,7 @@ fn the_finished_folder_is_ready_to_be_shared() {
     let (_source, download) = example(10);
     let job = download.open();
     download.commit_all(&job, 0..download.chunks());
-    let finished = job.complete().unwrap();
+    let finished = whole(&job);
     let shared = import(&download.target());
     assert_eq!(finished.manifest, shared.manifest);
     assert_eq!(
@@ -250,11 +249,11 @@ fn a_folder_that_is_there_already_needs_not_be_fetched() {
     drop(job);
     let job = download.open();
     assert!(job.held().is_full());
-    assert_eq!(job.complete().unwrap().source.root(), download.target());
+    assert_eq!(whole(&job).source.root(), download.target());
     drop(job);
     fs::write(download.target().join("a.b"), b"edited now").unwrap();
     let refused = download.open_in(Boot::numbered(1));
-    assert!(matches!(refused, Err(StoreError::TargetTaken(path)) if path == download.target()));
+    assert!(matches!(refused, Err(StoreError::FolderTaken(path)) if path == download.target()));
 }
 
 /// A stream with this index at its head, as a malicious peer may make one: all hashes are right.

@@ -4,11 +4,12 @@ mod crash;
 mod file;
 mod folder;
 mod lead;
+mod selection;
 
-use super::{Committed, Job, JobSpec, NotStored, Surroundings};
+use super::{Committed, Finished, Job, JobSpec, NotStored, Surroundings};
 use crate::storage::{
     disk::Boot,
-    error::{CommitError, StoreError},
+    error::{CommitError, FinishError, StoreError},
     fixture::{CHUNK, Download, import},
     import::Import,
     open_files::OpenFiles,
@@ -19,3 +20,11 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+/// The end of a job that wants everything.
+fn whole(job: &Job) -> Import {
+    match job.complete().unwrap() {
+        Finished::Whole(import) => import,
+        part @ Finished::Part(_) => panic!("{part:?}"),
+    }
+}

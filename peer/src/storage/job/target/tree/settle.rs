@@ -10,10 +10,13 @@ use crate::storage::{
     error::{DiskError, Named as _},
     identity::FileIdentity,
     import::SourceLayout,
-    job::{place::Place, target::file::stamp},
+    job::{
+        place::Place,
+        target::{Published, file::stamp},
+    },
 };
-use cap_std::fs::{Permissions, PermissionsExt as _};
-use p2p_shared::manifest::{EntryKind, Manifest};
+use cap_std::fs::{Dir, Permissions, PermissionsExt as _};
+use p2p_shared::manifest::{EntryKind, FolderEntry, Manifest};
 use rustix::fs::AtFlags;
 use std::io;
 
@@ -23,7 +26,9 @@ impl Tree {
         if !self.stamp_files()? {
             return Ok(false);
         }
-        self.stamp_folders()?;
+        if self.is_published_whole() {
+            self.stamp_folders(&self.root)?;
+        }
         disk::sync_file_system(&place.output).named("write", &self.path)?;
         Ok(true)
     }
@@ -33,7 +38,15 @@ impl Tree {
         &self,
         place: &Place,
         manifest: &Manifest,
-    ) -> Result<Option<SourceLayout>, DiskError> {
+    ) -> Result<Option<Published>, DiskError> {
+        if let Some(standing) = &self.standing {
+            return self.add_to(standing, place, manifest).map(Some);
+        }
+        if !self.chosen.is_everything() {
+            self.drop_unwanted()?;
+            self.stamp_folders(&self.root)?;
+            disk::sync_file_system(&place.output).named("write", &self.path)?;
+        }
         match place.publish(TREE) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             renamed => renamed.named("create", &place.target())?,
@@ -44,11 +57,42 @@ impl Tree {
         place.sync_names()?;
         // All of them are there since it was settled.
         let identities = self.written().stamped.iter().copied().flatten().collect();
-        Ok(Some(SourceLayout::folder(
-            place.target(),
-            self.index.clone(),
-            identities,
-        )))
+        Ok(Some(self.published(place, identities)))
+    }
+
+    /// The tree becomes the folder, as it is.
+    pub(in crate::storage::job::target) fn is_published_whole(&self) -> bool {
+        self.standing.is_none() && self.chosen.is_everything()
+    }
+
+    pub(super) fn published(&self, place: &Place, identities: Vec<FileIdentity>) -> Published {
+        match self.chosen.is_everything() {
+            true => Published::Whole(SourceLayout::folder(
+                place.target(),
+                (*self.index).clone(),
+                identities,
+            )),
+            false => Published::Part,
+        }
+    }
+
+    /// Removes what is in the tree and not wanted: what chunks had of other files, and other folders. The journal speaks
+    /// of it no more by now.
+    fn drop_unwanted(&self) -> Result<(), DiskError> {
+        self.close_files();
+        let unwanted = self.index.entries().iter().enumerate().rev();
+        for (_, entry) in unwanted.filter(|(place, _)| !self.chosen.has(*place)) {
+            let path = entry.path.as_str();
+            let removed = match entry.kind {
+                EntryKind::Directory => self.root.remove_dir(path),
+                EntryKind::File { .. } => self.root.remove_file(path),
+            };
+            match removed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.named("remove", &self.path.join(path))?,
+            }
+        }
+        Ok(())
     }
 
     /// False if a file is gone, has another size, or is not the one that was written. Looks at all of them, so that those
@@ -57,7 +101,7 @@ impl Tree {
         self.close_files();
         let stamped = self.written().stamped.clone();
         let mut untouched = true;
-        for (file, identity) in (0..).zip(stamped) {
+        for (file, identity) in (0..).zip(stamped).filter(|(file, _)| self.is_to_come(*file)) {
             let identity = match identity {
                 // Untouched since it was written.
                 Some(identity) => self.is_still(file, &identity).then_some(identity),
@@ -84,26 +128,28 @@ impl Tree {
     }
 
     /// Folders, innermost first: setting what is in one changes its time.
-    fn stamp_folders(&self) -> Result<(), DiskError> {
-        for entry in self
-            .index
-            .entries()
-            .iter()
-            .rev()
-            .filter(|entry| entry.kind == EntryKind::Directory)
-        {
+    pub(super) fn stamp_folders(&self, root: &Dir) -> Result<(), DiskError> {
+        for entry in self.wanted_folders().rev() {
             let path = entry.path.as_str();
-            let folder = match self.folder(path.as_ref()) {
+            let folder = match root.open(path) {
                 // It has its mode already, from an attempt before this one.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    let opened = self.root.set_permissions(path, Permissions::from_mode(0o700));
-                    opened.and_then(|()| self.folder(path.as_ref()))
+                    let opened = root.set_permissions(path, Permissions::from_mode(0o700));
+                    opened.and_then(|()| root.open(path))
                 }
                 folder => folder,
             };
-            let stamped = folder.and_then(|folder| stamp(folder, entry.mode, entry.modified));
+            let stamped = folder.and_then(|folder| stamp(folder.into_std(), entry.mode, entry.modified));
             stamped.named("write", &self.path.join(path))?;
         }
         Ok(())
+    }
+
+    /// Parents before what is in them.
+    pub(super) fn wanted_folders(&self) -> impl DoubleEndedIterator<Item = &FolderEntry> {
+        let entries = self.index.entries().iter().enumerate();
+        entries
+            .filter(|(place, entry)| entry.kind == EntryKind::Directory && self.chosen.has(*place))
+            .map(|(_, entry)| entry)
     }
 }

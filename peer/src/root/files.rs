@@ -1,0 +1,105 @@
+//! `get --list`: what is in a share, from its index alone.
+//!
+//! Promises that nothing is written, and that no more is fetched than the chunks which the index is in: nothing at all of
+//! a share that is here, or of a single file. A download of the same folder that is under way tells what it knows.
+
+use super::{
+    Orders,
+    downloads::Fetch,
+    fetch::{Fetching, look_up, patience, told, wait_for_peer},
+};
+use crate::{
+    client::TrackerUrl,
+    download::{Stage, aim::Aim},
+    error::Failure,
+    event::{Event, EventSink, FileLine, Phase},
+    operation::{FilesRequest, Wanted},
+};
+use p2p_shared::manifest::{FolderIndex, Manifest, ShareKind};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+impl Orders {
+    /// Reports each file of a share that `request` selects, in the order of their paths.
+    pub async fn files(&self, request: FilesRequest, sink: EventSink) -> Result<(), Failure> {
+        let online = self.online()?;
+        sink.phase(Phase::Connecting);
+        let patience = patience(request.timeout);
+        let deadline = Instant::now() + patience;
+        let told = told(&request.what, &request.trackers, &online.client.configured())?;
+        let manifest = match &request.what {
+            Wanted::Ticket(ticket) => ticket.manifest.clone(),
+            Wanted::Hash(hash) => look_up(online, hash, &told, deadline, &sink).await?,
+        };
+        if manifest.kind == ShareKind::File {
+            request.selection.check_file(&manifest.name)?;
+            sink.send(Event::File(FileLine::of_share(&manifest)));
+            return Ok(());
+        }
+        let look = Look {
+            request: &request,
+            manifest: &manifest,
+            told: &told,
+            patience,
+            deadline,
+        };
+        let index = self.index(&look, &sink).await?;
+        for (entry, _) in request.selection.choose(&index)?.files(&index) {
+            sink.send(Event::File(FileLine::of_entry(entry)));
+        }
+        Ok(())
+    }
+
+    async fn index(&self, look: &Look<'_>, sink: &EventSink) -> Result<Arc<FolderIndex>, Failure> {
+        let here = self.parts.store.open(look.manifest.hash).await?;
+        if let Some(index) = here.and_then(|served| served.index()) {
+            return Ok(index);
+        }
+        loop {
+            let fetching = Fetching {
+                what: &look.request.what,
+                manifest: look.manifest.clone(),
+                told: look.told,
+                output: PathBuf::new(),
+                aim: Aim::Index,
+            };
+            let fetch = self.fetch(fetching, sink.clone()).await?;
+            let index = look.wait(&fetch).await;
+            if fetch.aim == Aim::Index && index.is_err() {
+                self.online()?.downloads.stop(&look.manifest.hash, false).await;
+            }
+            // None: a `get` took its place, and will know.
+            if let Some(index) = index? {
+                return Ok(index);
+            }
+        }
+    }
+}
+
+/// A look at a folder.
+struct Look<'a> {
+    request: &'a FilesRequest,
+    manifest: &'a Manifest,
+    told: &'a [TrackerUrl],
+    patience: Duration,
+    deadline: Instant,
+}
+
+impl Look<'_> {
+    /// The index, when a download knows it; none if that was stopped.
+    async fn wait(&self, fetch: &Fetch) -> Result<Option<Arc<FolderIndex>>, Failure> {
+        let name = self.manifest.name.to_string();
+        wait_for_peer(fetch, &name, self.patience, self.deadline).await?;
+        let mut status = fetch.handle.status();
+        let known = status.wait_for(|status| status.index.is_some() || status.stage.is_over());
+        // An error: it was stopped.
+        let Ok(last) = known.await.map(|status| status.clone()) else {
+            return Ok(None);
+        };
+        match (last.index, last.stage) {
+            (Some(index), _) => Ok(Some(index)),
+            (None, Stage::Failed(failure)) => Err(failure),
+            (None, _) => Ok(None),
+        }
+    }
+}
