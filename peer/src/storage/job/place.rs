@@ -35,6 +35,9 @@ const LOCK: &str = "lock";
 /// How often a lock is tried that somebody holds.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a folder is emptied before it is given up that somebody puts a lock into.
+const TRIES: u32 = 16;
+
 /// The most bytes of a name on the usual file systems.
 const NAME_MAX: usize = 255;
 
@@ -137,9 +140,15 @@ impl Place {
     pub(super) fn remove(&self) -> Result<(), DiskError> {
         let output = self.output.try_clone().named("open", &self.output_path)?;
         let output = Dir::from_std_file(output);
-        match output.remove_dir_all(&self.hidden) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.named("remove", &self.path()),
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match output.remove_dir_all(&self.hidden) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                // Who waits for it has just made its lock anew.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {}
+                removed => return removed.named("remove", &self.path()),
+            }
         }
     }
 }
