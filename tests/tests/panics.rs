@@ -264,6 +264,18 @@ fn fetch(name: &str) -> String {
     tree::assert_same(&lab.at("wanted.bin"), &output.join("wanted.bin"));
     ask_everything(&peer, &lab, &wanted.manifest.hash.to_string());
 
+    // Nothing in the folder is selected: what was fetched for its index goes.
+    let folder = lab.folder("folder");
+    fixtures::write_file(&folder.join("file"), 3, 1000);
+    let folder = Arc::new(Content::of_folder(&folder, HashAlgorithm::Sha256));
+    let shares_folder = FakePeer::honest(3, &folder);
+    let nothing = folder.ticket(vec![shares_folder.seeder()]);
+    let not_found = || {
+        let ended = peer.get(&nothing, &output).args(["--include", "*.iso"]).run();
+        ended.code == Some(3)
+    };
+    assert!((0..TRIES).any(|_| not_found()), "{name}: get --include");
+
     door.open();
     drop(background);
     insist(|| peer.get(&other_ticket, &output));

@@ -196,7 +196,7 @@ fn a_list_says_what_is_in_the_folder_asks_for_its_index_alone_and_writes_nothing
     // With a selection: what that would fetch; without --json a line each.
     let ticket = scene.content.ticket(vec![peer.seeder()]);
     let plain = Launch::new("p2p-peer", scene.fetcher.folder())
-        .args(["get", "--list", "--include", "large*", &ticket, "--data"])
+        .args(["get", "--list", "--include", "/large*", &ticket, "--data"])
         .arg(scene.fetcher.data())
         .env("P2P_LISTEN", "127.0.0.1:0")
         .run()
@@ -220,7 +220,7 @@ fn a_selection_goes_on_after_a_kill_and_fetches_nothing_again() {
         false => Answer::Stall,
     });
     let expected = scene.chunks(|path| path.starts_with("large"));
-    let running = scene.get(&stingy, &["--include", "large*"]).start();
+    let running = scene.get(&stingy, &["--include", "/large*"]).start();
     let five = 5 * 262_144;
     running.wait_out(0, "that five chunks are there", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
@@ -232,7 +232,7 @@ fn a_selection_goes_on_after_a_kill_and_fetches_nothing_again() {
 
     let generous = FakePeer::honest(2, &scene.content);
     let ended = scene
-        .get(&generous, &["--include", "large*"])
+        .get(&generous, &["--include", "/large*"])
         .run()
         .expect_code(0);
     let left: BTreeSet<ChunkIndex> = expected.difference(&sent).copied().collect();
@@ -247,10 +247,10 @@ fn a_selection_goes_on_after_a_kill_and_fetches_nothing_again() {
 fn another_selection_adds_to_what_is_there_until_it_is_the_whole() {
     let scene = Scene::new();
     let peer = FakePeer::honest(1, &scene.content);
-    let _first = scene.get(&peer, &["--include", "large*"]).run().expect_code(0);
+    let _first = scene.get(&peer, &["--include", "/large*"]).run().expect_code(0);
     let peer = FakePeer::honest(2, &scene.content);
     let _second = scene
-        .get(&peer, &["--include", "odd names", "--include", "large*"])
+        .get(&peer, &["--include", "odd names", "--include", "/large*"])
         .run()
         .expect_code(0);
     let is_there = |path: &str| path.starts_with("large") || path.starts_with("odd names/");
@@ -284,7 +284,7 @@ fn what_stands_there_and_is_something_else_is_neither_replaced_nor_touched() {
     let mine = scene.arrived().join("large b.bin");
     fs::write(&mine, "my own notes").unwrap();
     let peer = FakePeer::honest(1, &scene.content);
-    let ended = scene.get(&peer, &["--include", "large*"]).run().expect_code(7);
+    let ended = scene.get(&peer, &["--include", "/large*"]).run().expect_code(7);
     assert!(
         ended.err.contains("large b.bin") && ended.err.contains("something else"),
         "{}",
@@ -306,8 +306,8 @@ fn a_glob_that_is_none_or_names_nothing_is_named_and_nothing_is_left() {
         };
         failed(&["--include", "[a"], 2, "\"[a\"");
         failed(&["--exclude", "a{b"], 2, "\"a{b\"");
-        failed(&["--include", "large*", "--include", "*.iso"], 3, "\"*.iso\"");
-        failed(&["--include", "large*", "--exclude", "*.bin"], 3, "--exclude");
+        failed(&["--include", "/large*", "--include", "*.iso"], 3, "\"*.iso\"");
+        failed(&["--include", "/large*", "--exclude", "*.bin"], 3, "--exclude");
     }
     let asked: BTreeSet<ChunkIndex> = peer.told().requests.into_iter().collect();
     assert_eq!(asked, scene.chunks(|_| false), "the index alone");
@@ -359,7 +359,7 @@ fn a_daemon_lists_and_selects_and_another_selection_takes_the_place_of_one_that_
         true => Answer::Send,
         false => Answer::Stall,
     });
-    let slow = scene.get(&stingy, &["--include", "large*"]).start();
+    let slow = scene.get(&stingy, &["--include", "/large*"]).start();
     stingy.wait("be asked for more than it gives", |told| told.requests.len() > 8);
     // A download that is under way knows the index: nothing more is asked for.
     let generous = FakePeer::honest(2, &scene.content);
@@ -410,7 +410,7 @@ fn a_daemon_that_was_killed_goes_on_with_the_selection_it_had() {
         true => Answer::Send,
         false => Answer::Stall,
     });
-    let command = scene.get(&stingy, &["--include", "large*"]).start();
+    let command = scene.get(&stingy, &["--include", "/large*"]).start();
     stingy.wait("be asked for more than it gives", |told| told.requests.len() > 5);
     drop(daemon.kill());
     drop(command.end());
@@ -418,7 +418,7 @@ fn a_daemon_that_was_killed_goes_on_with_the_selection_it_had() {
     // The same command finds the download under way; who asks for it again tells it of another peer.
     let generous = FakePeer::honest(2, &scene.content);
     let _ended = scene
-        .get(&generous, &["--include", "large*"])
+        .get(&generous, &["--include", "/large*"])
         .run()
         .expect_code(0);
     scene.assert_arrived(|path| path.starts_with("large"));

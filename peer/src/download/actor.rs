@@ -125,7 +125,7 @@ impl DownloadCoordinator {
     }
 
     /// Tells the table of connections what we want, until it has heard.
-    fn want(&self) {
+    pub(super) fn want(&self) {
         let (connections, file) = (self.parts.connections.clone(), self.file());
         let (hints, owner) = (
             self.spec.seeders.clone(),

@@ -6,7 +6,8 @@ use super::{
     chunks::Arrival,
     kept::now,
     messages::{
-        HashesFound, JobFinished, JobOpened, PauseDownload, PeersFound, ResumeDownload, StopDownload,
+        HashesFound, JobFinished, JobOpened, MorePeers, PauseDownload, PeersFound, ResumeDownload,
+        StopDownload,
     },
     source::Room,
     state::Action,
@@ -31,12 +32,16 @@ use p2p_shared::{
     protocol::{DetachReason, RejectReason},
 };
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 /// Pause before a store that did not answer is asked again: it is being rebuilt.
 const STORE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Peers remembered from tickets: some tickets' worth.
+const MAX_SEEDERS: usize = 64;
 
 impl Handler<SwarmEvent> for DownloadCoordinator {
     type Result = ();
@@ -273,6 +278,18 @@ impl DownloadCoordinator {
         let actions = self.state.restart(job.held(), job.wanted());
         self.enter(Stage::Connecting);
         self.carry_out(actions);
+    }
+}
+
+impl Handler<MorePeers> for DownloadCoordinator {
+    type Result = ();
+    fn handle(&mut self, MorePeers(peers): MorePeers, _ctx: &mut Self::Context) {
+        fail_point!("DownloadCoordinator::MorePeers");
+        let known: HashSet<PublicKey> = self.spec.seeders.iter().map(|peer| peer.key).collect();
+        let room = MAX_SEEDERS.saturating_sub(known.len());
+        let new = peers.into_iter().filter(|peer| !known.contains(&peer.key));
+        self.spec.seeders.extend(new.take(room));
+        self.want();
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::{
     actor::DownloadCoordinator,
-    messages::{PauseDownload, ResumeDownload, StopDownload},
+    messages::{MorePeers, PauseDownload, ResumeDownload, StopDownload},
     status::{DownloadStatus, Stage},
 };
 use crate::{error::Failure, event::Done};
 use p2p_shared::{
     id::FileHash,
+    protocol::PeerHint,
     supervision::{CallError, Handle, Life, Outcome},
 };
 use std::{sync::Arc, time::Duration};
@@ -65,6 +66,11 @@ impl DownloadHandle {
                 "the download was stopped before it was done: it was removed, or another `get` of it selects other files",
             )),
         }
+    }
+
+    /// Tells it of peers that are said to have it.
+    pub async fn more_peers(&self, peers: Vec<PeerHint>) -> Result<(), CallError> {
+        self.handle.call(MorePeers(peers)).await
     }
 
     /// Stands still until told to go on.

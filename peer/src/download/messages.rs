@@ -6,7 +6,7 @@ use crate::{
     storage::{FinishError, Job, StoreError},
 };
 use actix::Message;
-use p2p_shared::id::ChunkHash;
+use p2p_shared::{id::ChunkHash, protocol::PeerHint};
 use std::{path::PathBuf, sync::Arc};
 
 /// Stand still until told to go on.
@@ -18,6 +18,11 @@ pub(super) struct PauseDownload;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct ResumeDownload;
+
+/// These are said to have it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct MorePeers(pub Vec<PeerHint>);
 
 /// End, keeping what is on the disk (the answer is the job, if it was open); `leave`: tell trackers that nothing of it is here any more.
 #[derive(Message)]

@@ -105,7 +105,7 @@ impl Orders {
             output,
             aim,
         } = parts;
-        let seeders = match what {
+        let seeders: Vec<PeerHint> = match what {
             Wanted::Ticket(ticket) => ticket
                 .seeders
                 .iter()
@@ -116,7 +116,12 @@ impl Orders {
                 .collect(),
             Wanted::Hash(_) => Vec::new(),
         };
-        let (swarm, wanted) = (swarm(online, told), aim.clone());
+        // Of a look at the index nothing is written, so it is nowhere.
+        let wished = (aim != Aim::Index).then(|| output.clone());
+        if let Some(fetch) = online.downloads.find(&manifest.hash) {
+            elsewhere(fetch, wished.as_deref())?;
+        }
+        let (swarm, wanted, hints) = (swarm(online, told), aim.clone(), seeders.clone());
         let fetch = online
             .downloads
             .start(manifest.hash, aim, move |sink| DownloadSpec {
@@ -129,13 +134,9 @@ impl Orders {
                 sink,
             });
         let fetch = fetch.await?;
-        if !is_same_folder(&fetch.output, &request.output) {
-            return Err(Failure::disk(format!(
-                "it is being fetched to {} already; wait until it is there, or end that with `p2p-peer remove {}`",
-                fetch.output.display(),
-                request.what.hash()
-            )));
-        }
+        let fetch = elsewhere(fetch, wished.as_deref())?;
+        // It may have been under way without them. No answer: it is over, or being rebuilt, and looks for peers by itself.
+        fetch.handle.more_peers(hints).await.ok();
         fetch.listen(sink, Phase::Connecting);
         Ok(fetch)
     }
@@ -200,6 +201,19 @@ impl Orders {
         });
         start.await.map(drop)
     }
+}
+
+/// The download that is under way, unless it goes to another folder than the one that is wished.
+fn elsewhere(fetch: Fetch, wished: Option<&Path>) -> Result<Fetch, Failure> {
+    let apart = wished.is_some_and(|wished| fetch.aim != Aim::Index && !is_same_folder(&fetch.output, wished));
+    if !apart {
+        return Ok(fetch);
+    }
+    Err(Failure::disk(format!(
+        "it is being fetched to {} already; wait until it is there, or end that with `p2p-peer remove {}`",
+        fetch.output.display(),
+        fetch.handle.file()
+    )))
 }
 
 /// Whether both lead to the same place; what is not there yet is where its path says.
