@@ -187,7 +187,7 @@ impl Library {
                 finished => finished?,
             };
             let import = match finished {
-                Finished::Whole(import) => import,
+                Finished::Whole(import) => *import,
                 Finished::Part(path) => {
                     library.forget_job(file)?;
                     return Ok(path);

@@ -13,7 +13,7 @@ use std::{io, path::PathBuf, sync::PoisonError};
 #[derive(Debug, Clone)]
 pub(in crate::storage) enum Finished {
     /// The whole, which can be a share.
-    Whole(Import),
+    Whole(Box<Import>),
     /// The files that were selected, in this folder.
     Part(PathBuf),
 }
@@ -22,7 +22,7 @@ pub(in crate::storage) enum Finished {
 #[derive(Debug)]
 pub(super) enum End {
     /// It is there, durable, and under its final name.
-    Finished(Box<Finished>),
+    Finished(Finished),
     /// It was given up, and what was stored removed.
     GivenUp,
 }
@@ -33,7 +33,7 @@ impl Live {
         // Held to the end: who asks meanwhile waits for the same answer.
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         match &*end {
-            Some(End::Finished(finished)) => return Ok((**finished).clone()),
+            Some(End::Finished(finished)) => return Ok(finished.clone()),
             Some(End::GivenUp) => return Err(FinishError::Closed),
             None => {}
         }
@@ -54,14 +54,14 @@ impl Live {
             checked => checked?,
         }
         let finished = match self.publish()? {
-            Published::Whole(source) => Finished::Whole(Import {
+            Published::Whole(source) => Finished::Whole(Box::new(Import {
                 manifest: self.manifest.clone(),
                 hashes: self.hashes.clone(),
                 source,
-            }),
+            })),
             Published::Part => Finished::Part(self.place.target()),
         };
-        *end = Some(End::Finished(Box::new(finished.clone())));
+        *end = Some(End::Finished(finished.clone()));
         if let Err(error) = self.close() {
             // The file is there, whole and durable; what is left over is found when the same is fetched again.
             tracing::warn!(%error, "cannot remove what is left of a finished download");

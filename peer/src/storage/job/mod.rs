@@ -221,7 +221,7 @@ impl Job {
     pub(super) fn complete(&self) -> Result<Finished, FinishError> {
         match &self.body {
             Body::Live(live) => live.complete(),
-            Body::There(there) => Ok(Finished::Whole(there.1.clone())),
+            Body::There(there) => Ok(Finished::Whole(Box::new(there.1.clone()))),
             Body::Glance(_) => Err(FinishError::Closed),
         }
     }

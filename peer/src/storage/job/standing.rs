@@ -45,7 +45,7 @@ impl Live {
     fn take(
         &self,
         chunk: ChunkIndex,
-        read: &dyn Fn(ChunkIndex, &mut Vec<u8>) -> Result<(), DiskError>,
+        read: &impl Fn(ChunkIndex, &mut Vec<u8>) -> Result<(), DiskError>,
     ) -> Result<(), DiskError> {
         let mut bytes = Vec::new();
         read(chunk, &mut bytes)?;
@@ -58,7 +58,7 @@ impl Live {
     fn wrong(
         &self,
         chunks: &Bitfield,
-        read: &(dyn Fn(ChunkIndex, &mut Vec<u8>) -> Result<(), DiskError> + Sync),
+        read: &(impl Fn(ChunkIndex, &mut Vec<u8>) -> Result<(), DiskError> + Sync),
     ) -> Vec<ChunkIndex> {
         let check = Check {
             algorithm: self.manifest.algorithm,

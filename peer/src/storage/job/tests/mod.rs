@@ -24,7 +24,7 @@ use std::{
 /// The end of a job that wants everything.
 fn whole(job: &Job) -> Import {
     match job.complete().unwrap() {
-        Finished::Whole(import) => import,
+        Finished::Whole(import) => *import,
         part @ Finished::Part(_) => panic!("{part:?}"),
     }
 }

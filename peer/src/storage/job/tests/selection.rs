@@ -218,7 +218,8 @@ fn another_selection_adds_to_what_is_there_and_fetches_no_chunk_whose_bytes_are(
 #[test]
 fn what_stands_there_and_is_something_else_is_left_alone_and_named() {
     let (_source, mut download) = example(&["docs/large", "docs/a.txt"], &[]);
-    let in_the_way: [(&str, fn(&Path)); 5] = [
+    type Plant = fn(&Path);
+    let in_the_way: [(&str, Plant); 5] = [
         ("docs/large", |path| fs::write(path, "short").unwrap()),
         ("docs/large", |path| {
             fs::write(path, vec![7; 2 * CHUNK + 5]).unwrap();

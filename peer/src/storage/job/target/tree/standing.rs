@@ -191,7 +191,7 @@ impl Tree {
         let parent = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+            .unwrap_or_else(|| Path::new("."));
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
