@@ -71,7 +71,7 @@ impl LocalClient {
 
     /// Looks at what is in a share; its files go to `sink` as events.
     pub async fn files(&self, request: &FilesRequest, sink: EventSink) -> Result<(), Failure> {
-        let request = self.request(Method::POST, "files").json(request);
+        let request = self.request(Method::POST, &["files"])?.json(request);
         self.follow(request, &sink, |_| None::<()>).await?;
         Ok(())
     }

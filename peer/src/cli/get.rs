@@ -148,7 +148,7 @@ async fn list(
     output: &mut Output,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    let reached = Reached::or_start(config).await?;
+    let reached = signals.while_beginning(Reached::or_start(config)).await?;
     let ended = {
         let mut display = Display::new(output);
         let (sink, events) = event::channel();

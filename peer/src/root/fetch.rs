@@ -205,7 +205,8 @@ impl Orders {
 
 /// The download that is under way, unless it goes to another folder than the one that is wished.
 fn elsewhere(fetch: Fetch, wished: Option<&Path>) -> Result<Fetch, Failure> {
-    let apart = wished.is_some_and(|wished| fetch.aim != Aim::Index && !is_same_folder(&fetch.output, wished));
+    let apart =
+        wished.is_some_and(|wished| fetch.aim != Aim::Index && !is_same_folder(&fetch.output, wished));
     if !apart {
         return Ok(fetch);
     }
