@@ -323,7 +323,7 @@ impl Tree {
                 }
                 opened => opened.named("open", &self.path(*file))?,
             };
-            disk::sync_data(&*opened).named("write", &self.path(*file))?;
+            disk::sync_data(&opened).named("write", &self.path(*file))?;
             folders.extend(self.relative(*file).parent());
         }
         for folder in folders {
