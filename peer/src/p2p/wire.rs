@@ -19,10 +19,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::TcpStream,
+    time::timeout,
 };
 
 /// The half of a connection that is read.
@@ -80,6 +82,24 @@ pub enum Record {
     Chunk(ChunkHeader, ChunkBytes),
 }
 
+/// How long a large record may take that nobody waits for: a bitfield of the largest file at half a Mbit/s.
+const UNASKED: Duration = Duration::from_secs(5);
+
+/// Whether the other side owes us an answer: then what it begins is likely to be one.
+#[derive(Debug, Clone, Default)]
+pub struct Owing(Arc<AtomicBool>);
+
+impl Owing {
+    /// It does from now on, or does not.
+    pub fn set(&self, owing: bool) {
+        self.0.store(owing, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Says that a reader waits for a free buffer: the silence is our own.
 #[derive(Debug, Clone, Default)]
 pub struct Stalled(Arc<AtomicBool>);
@@ -110,6 +130,7 @@ pub struct RecordReader {
     fresh: Range<usize>,
     pool: BufferPool,
     stalled: Stalled,
+    owing: Owing,
 }
 
 impl RecordReader {
@@ -122,7 +143,13 @@ impl RecordReader {
             fresh: 0..0,
             pool,
             stalled: Stalled::default(),
+            owing: Owing::default(),
         }
+    }
+
+    /// To tell this reader whether something is asked of the other side.
+    pub fn owing(&self) -> Owing {
+        self.owing.clone()
     }
 
     /// Whether this reader waits for a buffer, for whoever wants to know.
@@ -142,6 +169,12 @@ impl RecordReader {
         } else {
             self.large(header, length).await
         }
+    }
+
+    /// Reads on and throws away until the other side ends. A connection that is closed with something unread is reset, and
+    /// what was said last is lost with it.
+    pub async fn discard(mut self) {
+        while let Ok(1..) = self.source.read(&mut self.ahead[..]).await {}
     }
 
     /// Reads until `wanted` bytes lie ready.
@@ -169,24 +202,21 @@ impl RecordReader {
             Incoming::Chunk { header, bytes } => (header, bytes),
         };
         // The short last chunk of a file: it needs a buffer like all others.
-        let mut buffer = self.stalled.acquire(&self.pool).await;
+        let pool = pool_for(&self.pool, self.owing.is_set());
+        let mut buffer = self.stalled.acquire(pool).await;
         buffer.extend_from_slice(bytes);
         let whole = 0..buffer.len();
         Ok(Record::Chunk(header, buffer.into_chunk(whole)))
     }
 
     async fn large(&mut self, header: [u8; RECORD_HEADER], length: usize) -> Result<Record, CloseReason> {
-        let mut buffer = self.stalled.acquire(&self.pool).await;
-        let ready = self.fresh.len().min(length);
-        buffer.extend_from_slice(&self.ahead[self.fresh.start..][..ready]);
-        self.fresh.start += ready;
-        while buffer.len() < length {
-            let room = length - buffer.len();
-            match self.source.read_buf(&mut (&mut *buffer).limit(room)).await {
-                Ok(0) => return Err(CloseReason::Truncated),
-                Ok(_) => {}
-                Err(error) => return Err(CloseReason::Io(error.kind())),
-            }
+        let owing = self.owing.is_set();
+        let mut buffer = self.stalled.acquire(pool_for(&self.pool, owing)).await;
+        if owing {
+            self.body(&mut buffer, length).await?;
+        } else {
+            let body = timeout(UNASKED, self.body(&mut buffer, length)).await;
+            body.map_err(|_| CloseReason::Silent)??;
         }
         let (header, length) = match read(&mut self.opener, header, &mut buffer)? {
             Incoming::Message(message) => return Ok(Record::Message(message)),
@@ -197,6 +227,28 @@ impl RecordReader {
             buffer.into_chunk(CHUNK_PREFIX..CHUNK_PREFIX + length),
         ))
     }
+
+    /// The body of a record, straight into its buffer.
+    async fn body(&mut self, buffer: &mut ChunkBuffer, length: usize) -> Result<(), CloseReason> {
+        let ready = self.fresh.len().min(length);
+        buffer.extend_from_slice(&self.ahead[self.fresh.start..][..ready]);
+        self.fresh.start += ready;
+        while buffer.len() < length {
+            let room = length - buffer.len();
+            match self.source.read_buf(&mut (&mut **buffer).limit(room)).await {
+                Ok(0) => return Err(CloseReason::Truncated),
+                Ok(_) => {}
+                Err(error) => return Err(CloseReason::Io(error.kind())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The buffers for what the other side begins to say. Who owes nothing has to do with a few that are kept aside, so that
+/// many who begin to talk and stop do not hold up those who deliver.
+fn pool_for(pool: &BufferPool, owing: bool) -> &BufferPool {
+    pool.aside().filter(|_| !owing).unwrap_or(pool)
 }
 
 fn read<'a>(

@@ -20,6 +20,9 @@ pub const BUFFER_SIZE: usize = RECORD_HEADER + MAX_PLAINTEXT + RECORD_TAG;
 /// keep resident.
 pub const DEFAULT_POOL: usize = 12 << 20;
 
+/// Buffers kept [aside](BufferPool::aside) by a pool: 2 MiB.
+const ASIDE: usize = 8;
+
 /// At most one in so many buffers is [parked](ChunkBytes::park).
 const PARKED_PART: usize = 3;
 
@@ -37,6 +40,8 @@ struct Stock {
     buffers: usize,
     /// One permit a buffer that may be [parked](ChunkBytes::park).
     parking: Arc<Semaphore>,
+    /// Not counted among `buffers`. A pool that is kept aside itself has none.
+    aside: Option<BufferPool>,
 }
 
 impl Stock {
@@ -50,7 +55,11 @@ impl BufferPool {
     /// A pool that lends at most `bytes` at a time (but always at least one buffer).
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let buffers = (bytes / BUFFER_SIZE).max(1);
+        let aside = Self::with(ASIDE, None);
+        Self::with((bytes / BUFFER_SIZE).max(1), Some(aside))
+    }
+
+    fn with(buffers: usize, aside: Option<Self>) -> Self {
         let permits = Arc::new(Semaphore::new(buffers));
         let spare = Mutex::new(Vec::new());
         Self {
@@ -59,8 +68,15 @@ impl BufferPool {
                 spare,
                 buffers,
                 parking: Arc::new(Semaphore::new(buffers / PARKED_PART)),
+                aside,
             }),
         }
+    }
+
+    /// A few buffers beside these, for who is not waited for: however many such there are, these stay free of them.
+    #[must_use]
+    pub fn aside(&self) -> Option<&Self> {
+        self.stock.aside.as_ref()
     }
 
     /// How many buffers there are in all.

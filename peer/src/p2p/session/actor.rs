@@ -22,7 +22,7 @@ use crate::{
     connection::state::Dialler,
     p2p::{
         shelf::{Shared, Shelf},
-        wire::{Record, Stalled},
+        wire::{Owing, Record, Stalled},
     },
     storage::ReceivedChunk,
 };
@@ -59,6 +59,8 @@ pub(super) struct PeerSession {
     pub traffic: Arc<Traffic>,
     /// The reader waits for a free buffer.
     pub stalled: Stalled,
+    /// Tells the reader whether something was asked of the peer.
+    pub owing: Owing,
 }
 
 /// The clock of sessions: monotonic, and tokio's, so that tests can hold it.
@@ -83,6 +85,8 @@ impl Actor for PeerSession {
 
 impl PeerSession {
     fn carry_out(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
+        // Before the question goes out, so that its answer is not taken for something unasked.
+        self.owing.set(self.state.is_owed());
         for action in actions {
             match action {
                 Action::Send(message) => self.send(message, ctx),

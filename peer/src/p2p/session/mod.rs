@@ -27,4 +27,6 @@ pub use handle::{About, SessionHandle};
 pub use start::{SessionParts, Started, start};
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod session_tests;

@@ -73,6 +73,7 @@ pub fn start(greeted: Greeted, session: SessionId, dialler: Dialler, parts: &Ses
         reports,
         traffic,
         stalled: streams.stalled,
+        owing: streams.owing,
     };
     let (address, life) = spawn_life(64, |ctx| {
         <PeerSession as StreamHandler<Ends>>::add_stream(stream_of(streams.ends), ctx);

@@ -138,6 +138,11 @@ impl SessionState {
         self.requests.window()
     }
 
+    /// Whether the peer has yet to answer something that was asked of it.
+    pub fn is_owed(&self) -> bool {
+        self.requests.outstanding() > 0 || !self.asked_hashes.is_empty()
+    }
+
     /// The files that the peer attached.
     pub fn their_files(&self) -> impl Iterator<Item = FileHash> + '_ {
         self.files

@@ -13,13 +13,13 @@ use super::{
 };
 use crate::p2p::{
     greeting::Greeted,
-    wire::{Record, RecordReader, Stalled},
+    wire::{Owing, Record, RecordReader, Stalled},
 };
 use futures_util::{Stream, stream};
 use p2p_shared::protocol::{GoodbyeReason, PeerMessage};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Records read and not yet looked at: a few, since each may hold a buffer.
 const RECORDS: usize = 8;
@@ -30,6 +30,9 @@ const ORDERS: usize = 1024;
 /// How long a goodbye may take to be written.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How long the other side is read from after a goodbye, for it to end as well.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A task of the connection failed.
 pub(super) struct Ends(pub CloseReason);
 
@@ -37,7 +40,9 @@ pub(super) struct Ends(pub CloseReason);
 pub(super) struct Tasks {
     pub messages: mpsc::Sender<PeerMessage>,
     pub orders: mpsc::Sender<Order>,
-    reader: JoinHandle<()>,
+    reader: Option<JoinHandle<()>>,
+    /// Tells the reader that what comes now is not for anybody.
+    over: CancellationToken,
     server: JoinHandle<()>,
     writer: Option<JoinHandle<()>>,
     goodbyes: TaskTracker,
@@ -48,6 +53,7 @@ pub(super) struct Streams {
     pub records: mpsc::Receiver<Result<Record, CloseReason>>,
     pub ends: mpsc::Receiver<Ends>,
     pub stalled: Stalled,
+    pub owing: Owing,
 }
 
 impl Tasks {
@@ -59,7 +65,8 @@ impl Tasks {
         let (ends_in, ends) = mpsc::channel(1);
         // One chunk waits while one is written and one is read.
         let (chunks_in, chunks) = mpsc::channel(1);
-        let stalled = greeted.reader.stalled();
+        let (stalled, owing) = (greeted.reader.stalled(), greeted.reader.owing());
+        let over = CancellationToken::new();
         let server = Server {
             orders: orders_out,
             chunks: chunks_in,
@@ -79,7 +86,8 @@ impl Tasks {
         let tasks = Self {
             messages,
             orders,
-            reader: tokio::spawn(read(greeted.reader, records_in)),
+            reader: Some(tokio::spawn(read(greeted.reader, records_in, over.clone()))),
+            over,
             server: tokio::spawn(server.run()),
             writer: Some(tokio::spawn(write(writer, ends_in))),
             goodbyes: parts.goodbyes.clone(),
@@ -88,28 +96,36 @@ impl Tasks {
             records,
             ends,
             stalled,
+            owing,
         };
         (tasks, streams)
     }
 
     /// Ends them, after a goodbye if the other side is to hear one.
     pub(super) fn end(&mut self, goodbye: Option<GoodbyeReason>) {
-        self.reader.abort();
-        let Some(writer) = self.writer.take() else { return };
+        let (Some(reader), Some(writer)) = (self.reader.take(), self.writer.take()) else {
+            return;
+        };
         let reason = goodbye.map(|reason| PeerMessage::Goodbye { reason });
         // A full queue means that the peer does not read: it would not read this either.
         let said = reason.is_some_and(|goodbye| self.messages.try_send(goodbye).is_ok());
         if !said {
+            reader.abort();
             writer.abort();
             self.server.abort();
             return;
         }
+        self.over.cancel();
         let (server, last_words) = (self.server.abort_handle(), writer.abort_handle());
+        let listening = reader.abort_handle();
         self.goodbyes.spawn(async move {
             if timeout(GOODBYE, writer).await.is_err() {
                 last_words.abort();
             }
             server.abort();
+            if timeout(LINGER, reader).await.is_err() {
+                listening.abort();
+            }
         });
     }
 }
@@ -117,7 +133,9 @@ impl Tasks {
 impl Drop for Tasks {
     /// After a panic of the actor; after an orderly end there is nothing left to do.
     fn drop(&mut self) {
-        self.reader.abort();
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
         if let Some(writer) = &self.writer {
             writer.abort();
             self.server.abort();
@@ -125,13 +143,26 @@ impl Drop for Tasks {
     }
 }
 
-async fn read(mut reader: RecordReader, records: mpsc::Sender<Result<Record, CloseReason>>) {
-    loop {
-        let record = reader.next().await;
-        let last = record.is_err();
-        if records.send(record).await.is_err() || last {
-            return;
+async fn read(
+    mut reader: RecordReader,
+    records: mpsc::Sender<Result<Record, CloseReason>>,
+    over: CancellationToken,
+) {
+    let reading = async {
+        loop {
+            let record = reader.next().await;
+            let last = record.is_err();
+            if records.send(record).await.is_err() || last {
+                return last;
+            }
         }
+    };
+    let ended = tokio::select! {
+        ended = reading => ended,
+        () = over.cancelled() => false,
+    };
+    if !ended {
+        reader.discard().await;
     }
 }
 
