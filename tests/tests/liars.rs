@@ -15,6 +15,7 @@ use p2p_tests::lab::Lab;
 use p2p_tests::programs::{Peer, Tracker};
 use p2p_tests::tracker_caller::Caller;
 use p2p_tests::tree;
+use serde_json::Value;
 
 /// Chunks of the file that is fetched; and a half.
 const CHUNKS: u64 = 96;
@@ -195,6 +196,12 @@ fn a_peer_that_hangs_up_in_the_middle_is_dialled_again() {
     assert_eq!(fickle.told().sessions, 2, "{:?}", fickle.told());
 }
 
+/// The warning that a peer was banned.
+fn ban(event: &Value) -> Option<String> {
+    let is_ban = event["code"] == "peer-banned";
+    is_ban.then(|| event["message"].to_string())
+}
+
 #[test]
 fn nine_liars_and_one_honest_peer_give_the_whole_file() {
     let scene = Scene::new(HashAlgorithm::Sha256);
@@ -216,12 +223,17 @@ fn nine_liars_and_one_honest_peer_give_the_whole_file() {
     }
     let output = scene.lab.folder("output");
     let hash = scene.content.manifest.hash.to_string();
-    let _ended = Peer::new(&scene.lab, "fetcher")
+    let ended = Peer::new(&scene.lab, "fetcher")
         .tracker(&tracker)
         .get(&hash, &output)
         .run()
         .expect_code(0);
     tree::assert_same(&scene.lab.at("source.bin"), &output.join("source.bin"));
+    let mut bans: Vec<String> = ended.events().iter().filter_map(ban).collect();
+    bans.sort_unstable();
+    let told = bans.len();
+    bans.dedup();
+    assert_eq!(bans.len(), told, "a peer's ban is told once: {bans:?}");
     for liar in &liars {
         assert!(liar.told().sessions <= SESSIONS, "{:?}", liar.told());
     }

@@ -296,7 +296,10 @@ impl DownloadCoordinator {
     fn ban(&mut self, peer: PublicKey) {
         let message =
             format!("peer {peer} sent chunks that are not what their hashes say; it is not asked again");
-        self.trouble("peer-banned", message);
+        // It may come back, and others may prove more of it wrong: that is no news.
+        if self.kept.is_first_ban(peer) {
+            self.trouble("peer-banned", message);
+        }
         let connections = self.parts.connections.clone();
         tokio::spawn(async move {
             // No answer: should it come back, this download remembers.

@@ -7,9 +7,10 @@ use super::{
     storing::Storing,
 };
 use crate::{connection::state::Reach, error::Failure, p2p::shelf::Shared, storage::Job};
-use p2p_shared::id::ChunkHash;
+use p2p_shared::id::{ChunkHash, PublicKey};
 use std::{
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    collections::HashSet,
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
     time::Instant,
 };
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ pub(super) struct Kept {
     pub began: Instant,
     /// Bytes fetched and stored in this run.
     pub fetched: AtomicU64,
+    /// Peers whose ban its owner has been told of.
+    banned: Mutex<HashSet<PublicKey>>,
 }
 
 impl Kept {
@@ -47,6 +50,7 @@ impl Kept {
             hashes,
             began: now(),
             fetched: AtomicU64::new(0),
+            banned: Mutex::default(),
         }
     }
 
@@ -55,6 +59,15 @@ impl Kept {
         self.set_stage(Stage::Failed(Failure::internal(format!(
             "the download crashed again and again ({reason}); the same command goes on where it was"
         ))));
+    }
+
+    /// Whether its owner has not been told yet that `peer` is banned; from now on they have.
+    pub(super) fn is_first_ban(&self, peer: PublicKey) -> bool {
+        // A panic in between leaves a set that is still a set.
+        self.banned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(peer)
     }
 
     /// Goes over to another stage, unless it is over. True if that is news.

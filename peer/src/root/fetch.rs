@@ -199,7 +199,30 @@ impl Orders {
             swarm,
             sink,
         });
-        start.await.map(drop)
+        let fetch = start.await?;
+        tokio::spawn(self.clone().attend(fetch));
+        Ok(())
+    }
+
+    /// Nobody waits for this download: what follows from its end is seen to here.
+    async fn attend(self, fetch: Fetch) {
+        let file = fetch.handle.file();
+        // A failure is in the log, and its job is as it was.
+        if fetch.handle.finished().await.is_err() {
+            return;
+        }
+        let kept = match self.parts.store.open(file).await {
+            Ok(Some(served)) => {
+                self.keep_open(served);
+                Ok(())
+            }
+            // A part of a folder is no share: nobody is told of it.
+            Ok(None) => self.parts.book.set(file, &[]),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(failure) = kept {
+            tracing::warn!(%file, %failure, "what was fetched is not watched for changes");
+        }
     }
 }
 

@@ -198,6 +198,12 @@ impl Orders {
         self.seeded().insert(served.manifest().hash, served);
     }
 
+    /// Whether it is kept open.
+    #[cfg(test)]
+    pub(super) fn keeps_open(&self, file: &FileHash) -> bool {
+        self.seeded().contains_key(file)
+    }
+
     fn seeded(&self) -> MutexGuard<'_, HashMap<FileHash, Arc<Served>>> {
         // A panic in between leaves a map that is still a map.
         self.parts.seeded.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,7 +5,9 @@ use crate::{
     event::{self, Event, TicketLine},
     operation::{GetRequest, ShareRequest, ShareState},
     selection::Selection,
+    storage::JobSpec,
 };
+use p2p_shared::{id::ChunkIndex, protocol::PeerHint};
 use std::{fs, path::Path};
 
 /// Longer than anything takes that works.
@@ -159,6 +161,59 @@ fn a_peer_that_resumes_seeds_what_it_shared_before() {
             (line.hash, ShareState::Seeding)
         );
         again.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_download_that_was_gone_on_with_unattended_is_watched_for_changes_as_any_share() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letter.txt");
+        fs::write(&path, vec![7; 600_000]).unwrap();
+        let sharer = start(&folder.path().join("sharer")).await;
+        let line = share(&sharer, &path).await;
+        let shared = sharer.orders.parts.store.open(line.hash).await.unwrap().unwrap();
+        let (data, output) = (folder.path().join("data"), folder.path().join("output"));
+        let first = start(&data).await;
+        let spec = JobSpec {
+            manifest: shared.manifest().clone(),
+            hashes: shared.hashes().clone(),
+            output: output.clone(),
+            selection: Selection::default(),
+        };
+        fs::create_dir(&output).unwrap();
+        drop(first.orders.parts.store.open_job(spec).await.unwrap());
+        first.shutdown().await.unwrap();
+
+        let config = Config {
+            mode: Mode::Resume,
+            ..Config::loopback(&data)
+        };
+        let again = Peer::start(config).await.unwrap();
+        let under_way = again.orders.online().unwrap().downloads.find(&line.hash).unwrap();
+        let hint = PeerHint {
+            key: sharer.id().unwrap().public_key,
+            addresses: vec![sharer.orders.online().unwrap().listen],
+        };
+        under_way.handle.more_peers(vec![hint]).await.unwrap();
+        let done = tokio::time::timeout(PATIENCE, under_way.handle.finished()).await;
+        let done = done.expect("it does not end").unwrap();
+        let kept = async {
+            while !again.orders.keeps_open(&line.hash) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, kept)
+            .await
+            .expect("it is kept open");
+
+        fs::write(&done.path, "edited").unwrap();
+        let served = again.orders.parts.store.open(line.hash).await.unwrap().unwrap();
+        assert!(served.read_chunk(ChunkIndex(0), &mut Vec::new()).is_err());
+        drop(served);
+        assert_eq!(again.list().await.unwrap()[0].state, ShareState::Changed);
+        again.shutdown().await.unwrap();
+        sharer.shutdown().await.unwrap();
     });
 }
 
