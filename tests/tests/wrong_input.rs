@@ -231,3 +231,32 @@ fn a_tracker_told_to_listen_to_the_world_wants_a_key() {
     assert!(ended.code.is_some_and(|code| code != 0), "{ended:?}");
     assert!(ended.err.contains(database.to_str().unwrap()), "{}", ended.err);
 }
+
+#[test]
+fn a_value_of_the_environment_that_cannot_be_used_is_named_with_its_variable() {
+    let lab = Lab::new();
+    let peer = Peer::new(&lab, "peer");
+    let get = || peer.get(UNKNOWN, lab.path());
+    let ended = get().env("P2P_TIMEOUT", "soon").run();
+    assert!(ended.err.contains("P2P_TIMEOUT"), "{}", ended.err);
+    ended.expect_code(2);
+    let typed = get().args(["--timeout", "soon"]).run();
+    assert!(!typed.err.contains("P2P_TIMEOUT"), "{}", typed.err);
+    typed.expect_code(2);
+}
+
+#[test]
+fn a_proxy_is_not_asked_for_a_tracker_on_this_machine() {
+    let lab = Lab::new();
+    let tracker = Tracker::start(&lab);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let source = lab.folder("source").join("shared.bin");
+    fixtures::write_file(&source, 8, 600_000);
+    let sharer = Peer::new(&lab, "sharer").tracker(&tracker);
+    let program = sharer
+        .share(&source)
+        .env("http_proxy", format!("http://{nobody}"))
+        .start();
+    let sharing = Sharing::wait(program);
+    assert!(sharing.ticket.starts_with("p2p:"));
+}

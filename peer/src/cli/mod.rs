@@ -23,9 +23,13 @@ use crate::{
     config::{Settings, flags::CommonFlags},
     error::Failure,
 };
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use output::Output;
 use std::{
+    ffi::OsString,
     num::NonZero,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -74,6 +78,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // A closed stdout or stderr: there is nobody to tell.
             error.print().ok();
+            if let Some(variable) = variable(&error, std::env::args_os()) {
+                output::note(&format!(
+                    "note: the value stands in the environment variable {variable}"
+                ));
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -85,6 +94,32 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// The variable of the environment that a value came from which cannot be used; none if it stands among `typed`.
+fn variable(error: &clap::Error, typed: impl IntoIterator<Item = OsString>) -> Option<String> {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let mut root = Cli::command();
+    // An argument knows how it is shown only then.
+    root.build();
+    let commands = std::iter::once(&root).chain(root.get_subcommands());
+    let mut flags = commands.flat_map(clap::Command::get_arguments);
+    let flag = flags.find(|flag| flag.to_string() == *wrong)?;
+    let (long, short) = (
+        format!("--{}", flag.get_long()?),
+        flag.get_short().map(|short| format!("-{short}")),
+    );
+    let is_it = |word: OsString| {
+        let word = word.to_string_lossy().into_owned();
+        word.starts_with(&long)
+            || short
+                .as_ref()
+                .is_some_and(|short| word.starts_with(short.as_str()))
+    };
+    let variable = flag.get_env()?.to_str()?;
+    (!typed.into_iter().any(is_it)).then(|| variable.to_owned())
 }
 
 fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {

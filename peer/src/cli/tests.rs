@@ -1,5 +1,5 @@
 use super::*;
-use clap::{ArgAction, CommandFactory as _};
+use clap::ArgAction;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split(' '))

@@ -1,5 +1,6 @@
 //! HTTP to trackers: every call has a deadline, every answer a bound, connections are kept for the next call, and
-//! nothing is ever sent to another host than the one that was named.
+//! nothing is ever sent to another host than the one that was named, or the environment's proxy on the way there. A
+//! tracker on this machine is called without a proxy: what is local to us is not local to it.
 
 use super::{CallError, TrackerUrl};
 use crate::config::ApiKey;
@@ -39,6 +40,8 @@ const MAX_REDIRECTS: usize = 3;
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     plain: reqwest::Client,
+    /// For trackers on this machine.
+    near: reqwest::Client,
     /// Made when the first tracker needs it: loading the system's certificates takes tens of milliseconds.
     encrypted: Arc<OnceLock<Result<reqwest::Client, String>>>,
     api_key: Option<HeaderValue>,
@@ -64,6 +67,7 @@ impl Http {
         });
         Ok(Self {
             plain: builder().tls_certs_only([]).build()?,
+            near: builder().tls_certs_only([]).no_proxy().build()?,
             encrypted: Arc::default(),
             api_key,
             named: Arc::default(),
@@ -148,7 +152,8 @@ impl Http {
 
     fn client(&self, tracker: &TrackerUrl) -> Result<&reqwest::Client, CallError> {
         if !tracker.is_encrypted() {
-            return Ok(&self.plain);
+            let near = tracker.is_loopback();
+            return Ok(if near { &self.near } else { &self.plain });
         }
         let built = self
             .encrypted
