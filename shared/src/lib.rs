@@ -33,3 +33,4 @@ pub mod testing;
 pub mod ticket;
 pub mod tracker_api;
 pub mod tracker_url;
+pub mod websocket;

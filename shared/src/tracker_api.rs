@@ -20,6 +20,7 @@
 //! | `GET /api/files/{hash}/chunks?first=&limit=` | | [`ChunksPage`], or the bare digests as bytes |
 //! | `GET /api/files/{hash}/peers?limit=` | | [`FilePeers`] |
 //! | `GET /api/stats`, `GET /healthz`, `GET /readyz` | | [`Stats`], [`Health`] |
+//! | `GET /relay` as a WebSocket | | [frames](crate::protocol::relay) |
 
 mod announce;
 pub mod encoding;
@@ -35,7 +36,7 @@ pub use peers::{
     PeerRecord, PeerStatus, PeersPage, RegisterRequest, RegisterResponse,
 };
 pub use problem::{Problem, slug};
-pub use status::{Health, HealthStatus, Stats};
+pub use status::{Health, HealthStatus, RelayStats, Stats};
 
 /// The header that carries an API key.
 pub const API_KEY_HEADER: &str = "X-API-Key";

@@ -30,8 +30,17 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
 
 /// The highest resident set so far, in MiB; none when it is gone.
 pub fn peak_mib(pid: u32) -> Option<f64> {
+    mib_of(pid, "VmHWM:")
+}
+
+/// The resident set, in MiB; none when it is gone.
+pub fn resident_mib(pid: u32) -> Option<f64> {
+    mib_of(pid, "VmRSS:")
+}
+
+fn mib_of(pid: u32, field: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)
 }

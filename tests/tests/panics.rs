@@ -19,6 +19,7 @@ use p2p_tests::handlers;
 use p2p_tests::lab::Lab;
 use p2p_tests::process::{Ended, Launch, Program};
 use p2p_tests::programs::{Peer, Tracker};
+use p2p_tests::relay_client::{Registered, visit};
 use p2p_tests::tracker_caller::{Answer, Caller};
 use p2p_tests::tree;
 use reqwest::Method;
@@ -383,6 +384,7 @@ fn track(name: &str) -> String {
         )
     };
     succeeds(name, "heartbeat", || beat(&one));
+    relay(name, &tracker, &caller);
     let gone = format!("/api/files/{}", removed.manifest.hash);
     let answers: Vec<_> = (0..TRIES)
         .map(|_| caller.call(Method::DELETE, &gone, None, None))
@@ -417,6 +419,24 @@ fn track(name: &str) -> String {
     assert_eq!(named, [&json!(one.peer_id)], "{name}: {handed}");
     wait_for_timers(&tracker, name);
     end_well(tracker.program)
+}
+
+/// Two peers at the relay: what breaks in the middle works when it is tried again.
+fn relay(name: &str, tracker: &Tracker, caller: &Caller) {
+    let address = tracker.address();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let visits = (0..TRIES).map(|_| {
+        let peers = [3, 4].map(|seed| {
+            let identity = Identity::from_secret([seed; 32]);
+            let tries = (0..TRIES).find_map(|_| caller.register(&identity, 6881).ok());
+            let session = tries.unwrap_or_else(|| panic!("{name}: cannot register"));
+            let (key, token) = (identity.public_key(), session.token);
+            Registered { key, token }
+        });
+        runtime.block_on(async { tokio::spawn(visit(address, peers)).await.is_ok() })
+    });
+    let visits: Vec<bool> = visits.collect();
+    assert!(visits.contains(&true), "{name}: the relay does not come back");
 }
 
 /// Asks until it is answered well.

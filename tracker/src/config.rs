@@ -6,6 +6,7 @@ mod flags;
 
 pub use flags::{Cli, Command, Flags, LogFormat};
 
+use crate::relay::RelayLimits;
 use file::FileConfig;
 use p2p_shared::tracker_url::check_tracker_url;
 use std::{
@@ -41,6 +42,8 @@ pub struct Config {
     pub lease: Duration,
     /// Threads that serve requests.
     pub workers: usize,
+    /// What the relay allows.
+    pub relay: RelayLimits,
 }
 
 impl Config {
@@ -54,6 +57,17 @@ impl Config {
             public_url: None,
             lease: DEFAULT_LEASE,
             workers: 1,
+            relay: RelayLimits::default(),
+        }
+    }
+
+    /// Where the relay of a tracker is that listens at `address`. A path if only the peer knows how it reached the tracker.
+    pub(crate) fn relay_url(&self, address: SocketAddr) -> String {
+        match &self.public_url {
+            // `http` becomes `ws`, `https` becomes `wss`.
+            Some(url) => format!("{}/relay", url.trim_end_matches('/').replacen("http", "ws", 1)),
+            None if address.ip().is_unspecified() => "/relay".to_owned(),
+            None => format!("ws://{address}/relay"),
         }
     }
 
@@ -101,6 +115,7 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
     if let Some(url) = &public_url {
         check_tracker_url(url).map_err(|error| ConfigError(format!("public-url {url:?}: {error}")))?;
     }
+    let file_relay = (file.relay_tunnels, file.relay_rate, file.relay_month);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = Config {
         listen: flags.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
@@ -112,6 +127,7 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
             .workers
             .or(file.workers)
             .map_or(cores, |workers| workers.get().into()),
+        relay: relay_limits(flags, &file_relay),
     };
     let logging = Logging {
         format: flags.log_format.or(file.log_format).unwrap_or_default(),
@@ -122,6 +138,18 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
             .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
     };
     Ok((config, logging))
+}
+
+fn relay_limits(
+    flags: &Flags,
+    &(tunnels, rate, month): &(Option<u32>, Option<u64>, Option<u64>),
+) -> RelayLimits {
+    let default = RelayLimits::default();
+    RelayLimits {
+        tunnels: flags.relay_tunnels.or(tunnels).unwrap_or(default.tunnels),
+        rate: flags.relay_rate.or(rate).unwrap_or(default.rate),
+        month: flags.relay_month.or(month).unwrap_or(default.month),
+    }
 }
 
 fn lease(seconds: Option<u32>) -> Result<Duration, ConfigError> {

@@ -2,7 +2,7 @@
 //!
 //! [`Tracker::start`] runs one, in the program as in tests. In reading order: [`config`] (what it is told), `root` (what is
 //! started in which order), `server` and `api` (what peers see), `registry` (who is online and who holds what),
-//! `catalogue` (how files come in), `storage` (what survives a restart).
+//! `relay` (bytes between peers that cannot reach each other), `catalogue` (how files come in), `storage` (what survives a restart).
 
 mod api;
 mod catalogue;
@@ -11,6 +11,7 @@ pub mod config;
 mod data;
 pub mod open_files;
 mod registry;
+mod relay;
 mod root;
 mod server;
 mod storage;
@@ -20,6 +21,7 @@ mod testing;
 
 pub use config::Config;
 pub use data::DataError;
+pub use relay::RelayLimits;
 pub use root::{Ending, StartError};
 
 use p2p_shared::supervision::{Watchdog, system};

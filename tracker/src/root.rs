@@ -1,7 +1,7 @@
 //! Brings the tracker up in order and takes it down in reverse.
 //!
-//! `TrackerRoot`: data folder → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → HTTP server. On the way
-//! down: not ready → no new connections, requests in flight finish (10 s) → registry hands over what it knows → writer
+//! `TrackerRoot`: data folder → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → [`RelayHub`] → HTTP server. On
+//! the way down: not ready → relayed peers are told, no new connections, requests in flight finish (10 s) → registry hands over what it knows → writer
 //! flushes. A part that crashes again and again takes the tracker down, for the service manager to start it anew.
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         actor::{RegistryParts, TrackerRegistry},
         token::Tokens,
     },
+    relay::{RelayHandle, RelayHub},
     server,
     storage::{
         Scope, Store, StoreError, Write,
@@ -25,7 +26,7 @@ use crate::{
     },
 };
 use actix_web::dev::ServerHandle;
-use p2p_shared::supervision::{ChildSpec, Supervisor};
+use p2p_shared::supervision::{ChildSpec, Handle, Supervisor};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -37,6 +38,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Messages that may wait for the registry: it handles that many in a few milliseconds.
 const REGISTRY_PERMITS: usize = 4096;
+
+/// Messages that may wait for the relay's hub.
+const HUB_PERMITS: usize = 4096;
 
 /// Writes that may wait for the store: two groups.
 const WRITER_PERMITS: usize = 8192;
@@ -126,12 +130,25 @@ impl TrackerRoot {
             writer: writer.clone(),
             clock,
             lease: config.lease,
+            relay_url: config.relay_url(address).into(),
         };
+        let relay_url = Arc::clone(&parts.relay_url);
         let registry = start_registry(&mut supervisor, parts);
         registry.up().await.map_err(system)?;
+        let hub = start_hub(&mut supervisor);
+        let limits = (config.relay, config.lease);
+        let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url);
 
         let tokens = Tokens::new().map_err(system)?;
-        let api = Api::new(registry, writer, store, tokens, keys, clock, config.lease);
+        let api = Api::new(
+            registry,
+            relay,
+            writer,
+            store,
+            (tokens, keys),
+            clock,
+            config.lease,
+        );
         let server = server::start(listener, api.clone(), config.workers).map_err(system)?;
         let root = Self {
             supervisor,
@@ -159,6 +176,7 @@ impl TrackerRoot {
 
     async fn stop(self) {
         self.api.draining.store(true, Ordering::Relaxed);
+        self.api.relay.go_away();
         self.server.stop(true).await;
         self.supervisor.stop(ACTORS_END).await;
     }
@@ -221,6 +239,13 @@ fn start_writer(supervisor: &mut Supervisor, store: Arc<dyn Store>, clock: Clock
     .deadline(ANSWER_WITHIN)
     .before_stop(|writer| StoreWriterHandle::new(writer).flush());
     StoreWriterHandle::new(supervisor.start(spec))
+}
+
+fn start_hub(supervisor: &mut Supervisor) -> Handle<RelayHub> {
+    let spec = ChildSpec::new("RelayHub", |_| RelayHub::default())
+        .permits(HUB_PERMITS)
+        .deadline(ANSWER_WITHIN);
+    supervisor.start(spec)
 }
 
 fn start_registry(supervisor: &mut Supervisor, parts: RegistryParts) -> RegistryHandle {

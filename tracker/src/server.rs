@@ -43,6 +43,10 @@ const BLOCKING_THREADS: usize = 8;
 /// noticed within 20 s.
 const GONE_AFTER: Duration = Duration::from_secs(20);
 
+/// Bytes that the system takes for a connection before the client's window and the path have room for them. Bounds what a reader that stops
+/// pins in the kernel without holding up a fast one far away, as a fixed buffer would (its usual limit is 208 KiB).
+const UNSENT: u32 = 256 * 1024;
+
 /// How long requests in flight may take to finish when the tracker stops.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
@@ -108,5 +112,6 @@ fn options(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_tcp_user_timeout(Some(GONE_AFTER))
 }

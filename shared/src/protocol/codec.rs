@@ -55,6 +55,9 @@ pub enum DecodeError {
     /// A chunk without bytes, without its header, or longer than a chunk can be.
     #[error("a chunk record of {0} bytes")]
     ChunkLength(usize),
+    /// A data frame of a relay without bytes, without its header, or longer than one can be.
+    #[error("a data frame of {0} bytes")]
+    DataLength(usize),
 }
 
 /// Why a message cannot be sent. A mistake of the sender.
@@ -153,6 +156,6 @@ pub(super) fn unlimited() -> Configuration {
     bincode::config::standard()
 }
 
-fn limited<const BYTES: usize>() -> Configuration<LittleEndian, Varint, Limit<BYTES>> {
+pub(super) fn limited<const BYTES: usize>() -> Configuration<LittleEndian, Varint, Limit<BYTES>> {
     unlimited().with_limit::<BYTES>()
 }

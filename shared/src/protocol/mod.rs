@@ -35,9 +35,13 @@
 //!
 //! Everything here is bounded ([`peer`] has the numbers) and checked twice by the same code: what [`decode`] would
 //! refuse, [`encode`] does not send. No sockets, no keys, no state: who may say what when is the session's to check.
+//!
+//! What a peer and a relay say to each other is in [`relay`].
 
 pub mod codec;
 pub mod peer;
+pub mod relay;
+pub mod relay_codec;
 #[cfg(test)]
 mod tests;
 

@@ -300,11 +300,11 @@ impl PeerHint {
     }
 }
 
-fn at_most(field: &'static str, got: u64, most: u64) -> Result<(), OutOfBounds> {
+pub(super) fn at_most(field: &'static str, got: u64, most: u64) -> Result<(), OutOfBounds> {
     within(field, got, 0, most)
 }
 
-fn within(field: &'static str, got: u64, least: u64, most: u64) -> Result<(), OutOfBounds> {
+pub(super) fn within(field: &'static str, got: u64, least: u64, most: u64) -> Result<(), OutOfBounds> {
     if (least..=most).contains(&got) {
         Ok(())
     } else {

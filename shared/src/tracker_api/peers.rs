@@ -59,7 +59,7 @@ pub struct RegisterResponse {
     pub lease: u32,
     /// Where the request came from.
     pub observed_address: IpAddr,
-    /// Where this tracker relays, if it does.
+    /// Where this tracker relays: a `ws` or `wss` URL, or a path below the tracker's own.
     #[serde(default)]
     pub relay_url: Option<String>,
 }
@@ -127,7 +127,7 @@ pub struct PeerRecord {
     /// What its owner allows, if limited.
     #[serde(default)]
     pub bandwidth: Option<Bandwidth>,
-    /// The relay that it stays connected to.
+    /// The relay that it is connected to, as in [`RegisterResponse`].
     #[serde(default)]
     pub relay_url: Option<String>,
     /// In the peer list of a file: whether it holds the whole file.

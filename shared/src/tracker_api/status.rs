@@ -1,6 +1,7 @@
 //! How the tracker itself is doing.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Totals over everything that the tracker knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,24 @@ pub struct Stats {
     pub uptime_seconds: u64,
     /// The tracker's version.
     pub version: String,
+    /// Its relay.
+    #[serde(default)]
+    pub relay: RelayStats,
+}
+
+/// What a relay does now, and did since its start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayStats {
+    /// Peers that are connected.
+    pub connections: u64,
+    /// Tunnels between them.
+    pub tunnels: u64,
+    /// Bytes that went through tunnels since the start.
+    pub bytes: u64,
+    /// Signals that were passed on since the start.
+    pub signals: u64,
+    /// What was refused or broken off since the start, by reason.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// The answer of `/healthz` (is the process in order?) and `/readyz` (should it be given work?).

@@ -1,7 +1,7 @@
 //! Who may call at all.
 //!
 //! With keys, every route but `/` and the health checks wants `X-API-Key`: scope `read` to look, `peer` to change
-//! anything. Without keys the tracker serves this machine only and everybody on it is its operator; then the `Host` of a
+//! anything and to be relayed. Without keys the tracker serves this machine only and everybody on it is its operator; then the `Host` of a
 //! request has to be this machine too, or a web page could reach the tracker through a name that it makes point here (DNS
 //! rebinding).
 
@@ -24,14 +24,27 @@ use p2p_shared::tracker_api::API_KEY_HEADER;
 /// What needs no key.
 const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
 
-/// What the caller of a request may do.
-#[derive(Clone, Copy)]
-struct Caller(Scope);
+/// A GET by its method, but more than a look.
+const RELAY: &str = "/relay";
+
+/// What the caller of a request may do, and by which key.
+#[derive(Clone)]
+struct Caller {
+    scope: Scope,
+    /// Empty where no keys are needed.
+    key_id: String,
+}
+
+/// Which key the caller of a request has shown, by its id; empty where no keys are needed.
+pub(super) fn key_id(request: &HttpRequest) -> String {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.map_or_else(String::new, |caller| caller.key_id)
+}
 
 /// Whether the caller is an operator.
 pub(super) fn is_admin(request: &HttpRequest) -> bool {
-    let caller = request.extensions().get::<Caller>().copied();
-    caller.is_some_and(|Caller(scope)| scope == Scope::Admin)
+    let scope = request.extensions().get::<Caller>().map(|caller| caller.scope);
+    scope == Some(Scope::Admin)
 }
 
 /// Middleware: lets a request pass, or answers it.
@@ -40,8 +53,8 @@ pub(crate) async fn authorize<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, actix_web::Error> {
     match admit(&request) {
-        Ok(scope) => {
-            request.extensions_mut().insert(Caller(scope));
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
             Ok(next.call(request).await?.map_into_left_body())
         }
         Err(error) => Ok(request
@@ -50,29 +63,42 @@ pub(crate) async fn authorize<B: MessageBody>(
     }
 }
 
-fn admit(request: &ServiceRequest) -> Result<Scope, ApiError> {
+fn admit(request: &ServiceRequest) -> Result<Caller, ApiError> {
     let api = request
         .app_data::<web::Data<Api>>()
         .ok_or_else(ApiError::internal)?;
     if !api.keys.is_required() {
         check_host(request)?;
-        return Ok(Scope::Admin);
+        return Ok(Caller::unnamed(Scope::Admin));
     }
     if OPEN.contains(&request.path()) {
-        return Ok(Scope::Read);
+        return Ok(Caller::unnamed(Scope::Read));
     }
-    let scope = presented(request).and_then(|key| api.keys.scope(key, api.clock.now()));
-    let scope = scope.ok_or_else(|| {
+    let key = presented(request).and_then(|key| api.keys.find(key, api.clock.now()));
+    let key = key.ok_or_else(|| {
         let detail = format!("send a valid API key of this tracker as {API_KEY_HEADER}");
         ApiError::new(Kind::ApiKeyInvalid, detail)
     })?;
     let looks = [Method::GET, Method::HEAD].contains(request.method());
-    let needed = if looks { Scope::Read } else { Scope::Peer };
-    if scope < needed {
+    let is_read = looks && request.path() != RELAY;
+    let needed = if is_read { Scope::Read } else { Scope::Peer };
+    if key.scope < needed {
         let detail = "the API key has the scope read; this call needs one of scope peer or admin";
         return Err(ApiError::new(Kind::ScopeMissing, detail));
     }
-    Ok(scope)
+    Ok(Caller {
+        scope: key.scope,
+        key_id: key.id.clone(),
+    })
+}
+
+impl Caller {
+    fn unnamed(scope: Scope) -> Self {
+        Self {
+            scope,
+            key_id: String::new(),
+        }
+    }
 }
 
 fn presented(request: &ServiceRequest) -> Option<&str> {

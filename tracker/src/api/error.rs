@@ -48,6 +48,7 @@ pub(crate) enum Kind {
     TooMany,
     RangeNotSatisfiable,
     WrongHost,
+    UpgradeRequired,
     TooSlow,
     Busy,
     Stopping,
@@ -141,6 +142,11 @@ impl Kind {
                 "wrong-host",
                 "This is not the host that was asked",
             ),
+            Self::UpgradeRequired => (
+                S::UPGRADE_REQUIRED,
+                "upgrade-required",
+                "A WebSocket is spoken here",
+            ),
             Self::TooSlow => (S::REQUEST_TIMEOUT, "too-slow", "The request took too long"),
             Self::Busy => (S::SERVICE_UNAVAILABLE, slug::BUSY, "The tracker is busy"),
             Self::Stopping => (S::SERVICE_UNAVAILABLE, slug::BUSY, "The tracker is shutting down"),
@@ -167,6 +173,7 @@ impl Kind {
             Self::Busy | Self::Stopping | Self::StoreFailing | Self::TooMany => {
                 Some((header::RETRY_AFTER, RETRY_AFTER))
             }
+            Self::UpgradeRequired => Some((header::UPGRADE, "websocket")),
             _ => None,
         }
     }
@@ -203,6 +210,11 @@ impl ApiError {
     pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         self.header = HeaderValue::from_str(value).ok().map(|value| (name, value));
         self
+    }
+
+    /// The kind's name, as in `type`.
+    pub(crate) fn slug(&self) -> &'static str {
+        self.kind.describe().1
     }
 
     pub(crate) fn file_unknown(hash: &FileHash) -> Self {

@@ -30,14 +30,14 @@ impl KeyRing {
         !self.keys.is_empty()
     }
 
-    /// What the holder of this key may do at `now` (Unix milliseconds); `None` if it is not one of ours or expired.
-    pub(crate) fn scope(&self, text: &str, now: u64) -> Option<Scope> {
+    /// What is kept of a key at `now` (Unix milliseconds); `None` if it is not one of ours or expired.
+    pub(crate) fn find(&self, text: &str, now: u64) -> Option<&StoredKey> {
         let mut parts = text.splitn(3, '_');
         let (prefix, id) = (parts.next()?, parts.next()?);
         let key = self.keys.get(id).filter(|_| prefix == PREFIX)?;
         let right: bool = key.digest.ct_eq(&digest(text)).into();
         let valid = key.expires_at.is_none_or(|end| now < end);
-        (right && valid).then_some(key.scope)
+        (right && valid).then_some(key)
     }
 }
 
@@ -73,10 +73,14 @@ mod tests {
         (text, KeyRing::new(vec![key]))
     }
 
+    fn scope(ring: &KeyRing, text: &str, now: u64) -> Option<Scope> {
+        ring.find(text, now).map(|key| key.scope)
+    }
+
     #[test]
     fn a_key_opens_what_its_scope_says() {
         let (text, ring) = ring(Scope::Peer, None);
-        assert_eq!(ring.scope(&text, 1), Some(Scope::Peer));
+        assert_eq!(scope(&ring, &text, 1), Some(Scope::Peer));
         assert!(ring.is_required());
     }
 
@@ -87,7 +91,7 @@ mod tests {
             let mut other = text.clone().into_bytes();
             other[at] = if other[at] == b'x' { b'y' } else { b'x' };
             assert_eq!(
-                ring.scope(std::str::from_utf8(&other).unwrap(), 1),
+                scope(&ring, std::str::from_utf8(&other).unwrap(), 1),
                 None,
                 "character {at}"
             );
@@ -100,15 +104,15 @@ mod tests {
             &format!("{text}x"),
             &text[..text.len() - 1],
         ] {
-            assert_eq!(ring.scope(other, 1), None, "{other}");
+            assert_eq!(scope(&ring, other, 1), None, "{other}");
         }
     }
 
     #[test]
     fn an_expired_key_opens_nothing() {
         let (text, ring) = ring(Scope::Admin, Some(1000));
-        assert_eq!(ring.scope(&text, 999), Some(Scope::Admin));
-        assert_eq!(ring.scope(&text, 1000), None);
+        assert_eq!(scope(&ring, &text, 999), Some(Scope::Admin));
+        assert_eq!(scope(&ring, &text, 1000), None);
     }
 
     #[test]

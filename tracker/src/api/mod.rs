@@ -18,11 +18,13 @@ pub(crate) mod logging;
 mod path;
 mod peers;
 mod range;
+mod relay;
 mod stats;
 
 use crate::{
     clock::Clock,
     registry::{RegistryHandle, token::Tokens},
+    relay::RelayHandle,
     storage::{Store, writer::StoreWriterHandle},
 };
 use actix_web::{
@@ -50,6 +52,7 @@ const LARGE_BODIES: usize = 8;
 #[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) registry: RegistryHandle,
+    pub(crate) relay: RelayHandle,
     pub(crate) writer: StoreWriterHandle,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) tokens: Tokens,
@@ -64,15 +67,16 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) fn new(
         registry: RegistryHandle,
+        relay: RelayHandle,
         writer: StoreWriterHandle,
         store: Arc<dyn Store>,
-        tokens: Tokens,
-        keys: KeyRing,
+        (tokens, keys): (Tokens, KeyRing),
         clock: Clock,
         lease: Duration,
     ) -> Self {
         Self {
             registry,
+            relay,
             writer,
             store,
             tokens,
@@ -105,6 +109,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/", &["GET"]).route(get().to(stats::about)))
         .service(resource("/healthz", &["GET"]).route(get().to(health::healthz)))
         .service(resource("/readyz", &["GET"]).route(get().to(health::readyz)))
+        .service(resource("/relay", &["GET"]).route(web::get().to(relay::relay)))
         .service(resource("/api/stats", &["GET"]).route(get().to(stats::stats)))
         .service(resource("/api/peers/challenge", &["POST"]).route(web::post().to(peers::challenge)))
         .service(resource("/api/peers/register", &["POST"]).route(web::post().to(peers::register)))

@@ -78,7 +78,7 @@ pub(super) async fn register(
         token: api.tokens.issue(session),
         lease: api.lease_seconds(),
         observed_address: observed,
-        relay_url: None,
+        relay_url: Some(api.relay.url().to_owned()),
     }))
 }
 
@@ -164,13 +164,14 @@ pub(super) async fn list(
     let Listing { cursor, limit } = path::query(&request)?;
     let limit = path::limit(limit, PAGE.0, PAGE.1)?;
     let viewer = Viewer::of(&request)?;
+    let relay = api.relay.url();
     let page = api.store.peers(cursor, limit).await?;
     let ids = page.items.iter().map(|(peer, _)| peer.peer_id()).collect();
     let live = api.registry.live(ids).await?;
     let records = page.items.into_iter().zip(live);
     Ok(web::Json(PeersPage {
         peers: records
-            .map(|((peer, files), live)| viewer.record(&peer, files, live))
+            .map(|((peer, files), live)| viewer.record(&peer, files, live, relay))
             .collect(),
         next: page.next.map(|id| id.to_string()),
     }))
@@ -185,7 +186,7 @@ pub(super) async fn one(
     let found = api.store.peer(id).await?;
     let (peer, files) = found.ok_or_else(|| ApiError::peer_unknown(&id))?;
     let live = api.registry.live(vec![id]).await?.into_iter().next().flatten();
-    Ok(web::Json(viewer.record(&peer, files, live)))
+    Ok(web::Json(viewer.record(&peer, files, live, api.relay.url())))
 }
 
 /// Who looks at peers: an operator sees every address, anybody else those that a peer in their place would.
@@ -202,8 +203,8 @@ impl Viewer {
         path::observed(request).map(Self::SeenFrom)
     }
 
-    /// A peer as the store has it, and as it is now if it is online.
-    fn record(&self, peer: &StoredPeer, files: u32, live: Option<Live>) -> PeerRecord {
+    /// A peer as the store has it, and as it is now if it is online; `relay` is where it may be connected.
+    fn record(&self, peer: &StoredPeer, files: u32, live: Option<Live>, relay: &str) -> PeerRecord {
         let status = if live.is_some() {
             PeerStatus::Online
         } else {
@@ -213,6 +214,7 @@ impl Viewer {
             contact: peer.contact.clone(),
             last_seen: peer.last_seen,
             files,
+            is_relayed: false,
         });
         PeerRecord {
             peer_id: peer.peer_id(),
@@ -225,7 +227,7 @@ impl Viewer {
             files: now.files,
             last_seen: now.last_seen / 1000,
             bandwidth: peer.bandwidth,
-            relay_url: None,
+            relay_url: now.is_relayed.then(|| relay.to_owned()),
             seeder: None,
         }
     }

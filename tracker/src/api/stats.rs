@@ -23,6 +23,7 @@ pub(super) async fn about() -> web::Json<Value> {
             "GET /api/peers",
             "GET /healthz",
             "GET /readyz",
+            "GET /relay (WebSocket)",
         ],
     }))
 }
@@ -38,5 +39,6 @@ pub(super) async fn stats(api: web::Data<Api>) -> Result<web::Json<Stats>, ApiEr
         bytes_shared: totals.bytes_shared,
         uptime_seconds: api.clock.uptime().as_secs(),
         version: VERSION.to_owned(),
+        relay: api.relay.counters().stats(),
     }))
 }

@@ -86,6 +86,36 @@ pub struct Flags {
     )]
     pub workers: Option<NonZeroU8>,
 
+    /// Relayed tunnels that a peer may have at a time; 0: no limit [default: 64]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_RELAY_TUNNELS",
+        value_name = "COUNT",
+        hide_env_values = true
+    )]
+    pub relay_tunnels: Option<u32>,
+
+    /// Bytes a second that a peer may send through the relay; 0: no limit [default: 0]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_RELAY_RATE",
+        value_name = "BYTES",
+        hide_env_values = true
+    )]
+    pub relay_rate: Option<u64>,
+
+    /// Bytes a month that the peers of one API key may send through the relay; 0: no limit [default: 0]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_RELAY_MONTH",
+        value_name = "BYTES",
+        hide_env_values = true
+    )]
+    pub relay_month: Option<u64>,
+
     /// Settings in TOML, with these flags as keys
     #[arg(
         long,

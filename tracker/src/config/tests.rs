@@ -44,6 +44,32 @@ fn a_flag_wins_over_the_file() {
 }
 
 #[test]
+fn limits_of_the_relay_come_from_flags_and_file() {
+    let file = file("relay-rate = 5\nrelay-month = 6").unwrap();
+    let flags = cli(&["--data", "/d", "--relay-tunnels", "4", "--relay-rate", "9"]).flags;
+    let (config, _) = merge(&flags, file).unwrap();
+    let expected = RelayLimits {
+        tunnels: 4,
+        rate: 9,
+        month: 6,
+    };
+    assert_eq!(config.relay, expected);
+}
+
+#[test]
+fn the_relay_is_where_the_tracker_is() {
+    let at = |arguments: &[&str], address: &str| {
+        let flags = cli(&[&["--data", "/d"], arguments].concat()).flags;
+        let (config, _) = merge(&flags, FileConfig::default()).unwrap();
+        config.relay_url(address.parse().unwrap())
+    };
+    assert_eq!(at(&[], "127.0.0.1:8080"), "ws://127.0.0.1:8080/relay");
+    assert_eq!(at(&[], "[::]:8080"), "/relay");
+    let public = ["--public-url", "https://tracker.example.org/"];
+    assert_eq!(at(&public, "0.0.0.0:80"), "wss://tracker.example.org/relay");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_name_and_line() {
     let error = file("lease = 5\nlisten-at = \"127.0.0.1:1\"\n")
         .unwrap_err()

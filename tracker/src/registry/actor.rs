@@ -7,7 +7,7 @@ use super::{
     challenge::Challenges,
     messages::{
         AddFile, CheckAnnounce, ChoosePeers, CountTotals, ExpiryTick, Heartbeat, KeepChallenge, KeyOfSession,
-        Leave, LivePeers, Register, RemoveFile, SetRole, SwarmCounts, TakeChallenge,
+        Leave, LivePeers, Register, RemoveFile, SetRelayed, SetRole, SwarmCounts, TakeChallenge,
     },
     state::{Changes, Registry},
 };
@@ -37,6 +37,8 @@ pub(crate) struct RegistryParts {
     pub(crate) clock: Clock,
     /// How long a silent peer counts as online.
     pub(crate) lease: Duration,
+    /// Where the relay is, as peers are told.
+    pub(crate) relay_url: Arc<str>,
 }
 
 /// The live swarms.
@@ -49,7 +51,7 @@ pub(crate) struct TrackerRegistry {
 impl TrackerRegistry {
     pub(crate) fn new(parts: RegistryParts) -> Self {
         Self {
-            registry: Registry::new(millis(parts.lease)),
+            registry: Registry::new(millis(parts.lease)).with_relay(&parts.relay_url),
             challenges: Challenges::default(),
             parts,
         }
@@ -62,7 +64,8 @@ impl TrackerRegistry {
             .into_actor(self)
             .map(move |snapshot, actor, ctx| match snapshot {
                 Ok(snapshot) => {
-                    actor.registry = Registry::restore(lease, snapshot, actor.parts.clock.now());
+                    let registry = Registry::restore(lease, snapshot, actor.parts.clock.now());
+                    actor.registry = registry.with_relay(&actor.parts.relay_url);
                     let totals = actor.registry.totals(actor.parts.clock.now());
                     tracing::info!(
                         peers = totals.peers_online,
@@ -144,6 +147,9 @@ handle!(Leave, |actor, Leave(session), now| actor
     .on_leave(session, now));
 handle!(KeyOfSession, |actor, KeyOfSession(session), now| {
     actor.registry.key_of(session, now)
+});
+handle!(SetRelayed, |actor, SetRelayed { session, is_relayed }, now| {
+    actor.registry.on_relayed(session, is_relayed, now)
 });
 handle!(CheckAnnounce, |actor,
                         CheckAnnounce { session, hash, role },

@@ -53,6 +53,14 @@ pub(crate) struct Leave(pub(crate) Session);
 #[rtype(result = "Result<PublicKey, Refused>")]
 pub(crate) struct KeyOfSession(pub(crate) Session);
 
+/// A peer is connected to the relay, or is not any more.
+#[derive(Message)]
+#[rtype(result = "Result<(), Refused>")]
+pub(crate) struct SetRelayed {
+    pub(crate) session: Session,
+    pub(crate) is_relayed: bool,
+}
+
 /// May a peer announce this?
 #[derive(Message)]
 #[rtype(result = "Result<Announcement, Refused>")]

@@ -23,7 +23,7 @@ use self::{actor::TrackerRegistry, swarm::Role, token::Session};
 use crate::storage::StoredPeer;
 use messages::{
     AddFile, CheckAnnounce, ChoosePeers, CountTotals, ExpiryTick, Heartbeat, KeepChallenge, KeyOfSession,
-    Leave, LivePeers, Register, RemoveFile, SetRole, SwarmCounts, TakeChallenge,
+    Leave, LivePeers, Register, RemoveFile, SetRelayed, SetRole, SwarmCounts, TakeChallenge,
 };
 use p2p_shared::{
     crypto::identity::Challenger,
@@ -79,6 +79,11 @@ impl RegistryHandle {
     /// Ends a peer's lease.
     pub(crate) async fn leave(&self, session: Session) -> Answer<()> {
         Ok(self.registry.call(Leave(session)).await??)
+    }
+
+    /// A peer is connected to the relay, or is not any more.
+    pub(crate) async fn set_relayed(&self, session: Session, is_relayed: bool) -> Answer<()> {
+        Ok(self.registry.call(SetRelayed { session, is_relayed }).await??)
     }
 
     /// The key of the peer whose session this is.

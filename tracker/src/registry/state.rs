@@ -90,6 +90,8 @@ pub(crate) struct Live {
     pub(crate) last_seen: u64,
     /// How many files it announced.
     pub(crate) files: u32,
+    /// Whether it is connected to the relay.
+    pub(crate) is_relayed: bool,
 }
 
 /// A heartbeat: what is absent stays as it was.
@@ -121,6 +123,8 @@ pub(crate) struct Registry {
     /// Peers that the store should hear about; may name some that are gone.
     unsaved: Vec<PeerSlot>,
     ended: Vec<PeerId>,
+    /// Where the relay is, for those who are told of a peer that is connected there.
+    relay: Box<str>,
 }
 
 impl Registry {
@@ -131,7 +135,14 @@ impl Registry {
             leases: Leases::new(lease),
             unsaved: Vec::new(),
             ended: Vec::new(),
+            relay: Box::default(),
         }
+    }
+
+    /// The same with a relay.
+    pub(crate) fn with_relay(mut self, relay: &str) -> Self {
+        self.relay = relay.into();
+        self
     }
 
     /// The registry as the store knows it. Leases go on from when each peer was heard of last.
@@ -243,6 +254,13 @@ impl Registry {
         Ok(())
     }
 
+    /// Whether a peer is connected to the relay. It counts as no sign of life: a connection may be half open.
+    pub(crate) fn on_relayed(&mut self, session: Session, is_relayed: bool, now: u64) -> Result<(), Refused> {
+        let (_, peer) = self.online(session, now)?;
+        peer.is_relayed = is_relayed;
+        Ok(())
+    }
+
     /// The key of the peer whose session this is.
     pub(crate) fn key_of(&mut self, session: Session, now: u64) -> Result<PublicKey, Refused> {
         let (_, peer) = self.online(session, now)?;
@@ -280,7 +298,7 @@ impl Registry {
         let offer = |slot: PeerSlot, role| {
             let peer = self.table.peer(slot).filter(|_| asking != Some(slot))?;
             let addresses = address::visible_to(&peer.contact, asker.address);
-            (!addresses.is_empty()).then(|| peer.record(addresses, role))
+            (!addresses.is_empty()).then(|| peer.record(addresses, role, &self.relay))
         };
         let swarm = self.table.swarm(file);
         let peers = swarm.map_or_else(Vec::new, |swarm| {
@@ -310,6 +328,7 @@ impl Registry {
                 contact: peer.contact.clone(),
                 last_seen: peer.last_seen,
                 files: peer.files() as u32,
+                is_relayed: peer.is_relayed,
             })
         };
         peers.iter().map(live).collect()

@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) last_seen: u64,
     pub(crate) generation: Generation,
     pub(crate) unsaved: Unsaved,
+    /// Whether it is connected to the relay of this tracker.
+    pub(crate) is_relayed: bool,
     files: Vec<FileSlot>,
 }
 
@@ -38,8 +40,8 @@ impl Peer {
         self.files.len()
     }
 
-    /// The peer as others are told of it.
-    pub(crate) fn record(&self, addresses: Vec<SocketAddr>, role: Role) -> PeerRecord {
+    /// The peer as others are told of it; `relay` is where it can be reached if it is connected there.
+    pub(crate) fn record(&self, addresses: Vec<SocketAddr>, role: Role, relay: &str) -> PeerRecord {
         PeerRecord {
             peer_id: self.id,
             public_key: self.key,
@@ -48,7 +50,7 @@ impl Peer {
             files: self.files.len() as u32,
             last_seen: self.last_seen / 1000,
             bandwidth: self.bandwidth,
-            relay_url: None,
+            relay_url: self.is_relayed.then(|| relay.to_owned()),
             seeder: Some(role == Role::Seeder),
         }
     }
@@ -110,6 +112,7 @@ impl Table {
             last_seen: peer.last_seen,
             generation,
             unsaved: Unsaved::Nothing,
+            is_relayed: false,
             files: Vec::new(),
         }) as PeerSlot;
         self.slot_of.insert(id, slot);

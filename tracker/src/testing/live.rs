@@ -8,6 +8,7 @@ use crate::{
         actor::{RegistryParts, TrackerRegistry},
         token::{Session, Tokens},
     },
+    relay::{RelayHandle, RelayHub, RelayLimits},
     storage::{
         Contact, Store, StoredPeer, Write,
         sqlite::Sqlite,
@@ -30,6 +31,7 @@ pub(crate) struct Live {
     pub(crate) writer: StoreWriterHandle,
     pub(crate) registry: RegistryHandle,
     pub(crate) clock: Clock,
+    relay: RelayHandle,
     /// Keeps them alive.
     _supervisor: Supervisor,
     _folder: TempDir,
@@ -53,15 +55,21 @@ impl Live {
             writer: writer.clone(),
             clock,
             lease: LEASE,
+            relay_url: "ws://test/relay".into(),
         };
+        let relay_url = Arc::clone(&parts.relay_url);
         let spec = ChildSpec::new("TrackerRegistry", move |_| TrackerRegistry::new(parts.clone()));
         let registry = RegistryHandle::new(supervisor.start(spec));
         registry.up().await.unwrap();
+        let hub = supervisor.start(ChildSpec::new("RelayHub", |_| RelayHub::default()));
+        let limits = (RelayLimits::default(), LEASE);
+        let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url);
         Self {
             store,
             writer,
             registry,
             clock,
+            relay,
             _supervisor: supervisor,
             _folder: folder,
         }
@@ -83,10 +91,10 @@ impl Live {
     pub(crate) fn api(&self) -> Api {
         Api::new(
             self.registry.clone(),
+            self.relay.clone(),
             self.writer.clone(),
             Arc::clone(&self.store),
-            Tokens::new().unwrap(),
-            KeyRing::default(),
+            (Tokens::new().unwrap(), KeyRing::default()),
             self.clock,
             LEASE,
         )

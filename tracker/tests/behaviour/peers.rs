@@ -30,7 +30,8 @@ async fn a_peer_registers_and_is_seen() {
     assert_eq!(registered.peer_id, PeerId::of(&identity.public_key()));
     assert_eq!(registered.lease, 60);
     assert_eq!(registered.observed_address.to_string(), "127.0.0.1");
-    assert_eq!(registered.relay_url, None);
+    let relay = format!("ws://{}/relay", tracker.handle.address());
+    assert_eq!(registered.relay_url, Some(relay));
 
     let record: PeerRecord = ok(tracker.get(&format!("/api/peers/{}", registered.peer_id))).await;
     assert_eq!(record.public_key, identity.public_key());

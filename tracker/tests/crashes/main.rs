@@ -15,10 +15,21 @@
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
+#[path = "../../../tests/src/relay_client.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the whole-system tests use the rest, from their own crate"
+)]
+mod relay_client;
+
+use futures_util::FutureExt as _;
 use p2p_shared::tracker_api::{FileRecord, Have, HeartbeatRequest, HeartbeatResponse, PeerStatus};
+use relay_client::{Registered, visit};
 use std::{
     collections::BTreeSet,
     fs,
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -102,6 +113,15 @@ async fn ask_everything(tracker: &TestTracker, peer: &TestPeer, file: &TestFile,
         tracker.get("/api/stats"),
         tracker.get("/healthz"),
     ];
+    // Two at the relay; whether something breaks in the middle is not the question.
+    let at_the_relay = async {
+        let visitors = [tracker.peer().await, tracker.peer().await].map(|peer| Registered {
+            key: peer.identity.public_key(),
+            token: peer.registered.token,
+        });
+        visit(tracker.handle.address(), visitors).await;
+    };
+    AssertUnwindSafe(at_the_relay).catch_unwind().await.ok();
     for request in requests {
         let answer = request.bearer_auth(peer.token()).send().await.unwrap();
         assert!(

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod properties;
+mod relay;
 mod snapshots;
 
 use super::{PeerMessage, encode};
