@@ -2,7 +2,7 @@
 //! serial by its nature and gives the chunk hashes in passing, so one thread hashes and the others read ahead of it;
 //! which one is decided chunk by chunk.
 //!
-//! Promise: at most `WINDOW` chunks are in memory; the first error ends everything; whoever cancels waits for one
+//! Promise: no more than [`AHEAD`] chunks a thread are in memory; the first error ends everything; whoever cancels waits for one
 //! chunk at most. Knows nothing of files: it is given a function that reads a chunk.
 
 use p2p_shared::{
@@ -17,8 +17,12 @@ use std::{
     thread,
 };
 
-/// Chunks in memory a thread: enough that readers seldom wait for the serial hash, little enough to stay in the cache.
-const WINDOW_PER_THREAD: u32 = 4;
+/// Chunks read ahead of the serial hash, a thread: enough that it seldom waits, little enough to stay in the cache.
+const AHEAD: u32 = 4;
+
+/// Chunks hashed ahead of one whose thread does not get on, a thread: of them only the hash is kept, so there can be as many as
+/// are hashed while the system runs something else on its core.
+const HASHED_AHEAD: u32 = 256;
 
 /// What the pipeline needs to know and may call. The functions are called from several threads at once.
 pub(super) struct Work<'a, E> {
@@ -73,7 +77,11 @@ pub(super) fn run<E: Send>(work: &Work<'_, E>, start: Start) -> Result<(FileHash
         moved: Condvar::new(),
     };
     let threads = work.threads.clamp(1, left.max(1));
-    let window = WINDOW_PER_THREAD * u32::try_from(threads).unwrap_or(u32::MAX / WINDOW_PER_THREAD);
+    let ahead = match work.algorithm {
+        HashAlgorithm::Sha256 => AHEAD,
+        HashAlgorithm::Blake3 => HASHED_AHEAD,
+    };
+    let window = ahead.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
     thread::scope(|scope| {
         let helpers: Vec<_> = (1..threads)
             .map(|_| scope.spawn(|| line.help(work, window)))
@@ -110,8 +118,8 @@ struct Line<E> {
 struct State<E> {
     /// The chunk to be read next.
     next: u32,
-    /// Read (and hashed, where that is done apart), not yet taken in by the whole-file hash.
-    ready: BTreeMap<u32, (Vec<u8>, Option<ChunkHash>)>,
+    /// Not yet taken in by the whole-file hash.
+    ready: BTreeMap<u32, Ready>,
     /// Buffers to be used again.
     spare: Vec<Vec<u8>>,
     /// The whole-file hash; absent while a thread feeds it.
@@ -124,9 +132,17 @@ struct State<E> {
     abandoned: bool,
 }
 
+/// A chunk that the whole-file hash can take in.
+enum Ready {
+    /// With SHA-256: read, and hashed in the same pass as the whole.
+    Bytes(Vec<u8>),
+    /// With BLAKE3: hashed; the whole is made of these.
+    Hash(ChunkHash),
+}
+
 /// What a thread does next.
 enum Step {
-    Follow(FileHasher, Vec<u8>, Option<ChunkHash>),
+    Follow(FileHasher, Ready),
     Read(ChunkIndex, Vec<u8>),
     Stop,
 }
@@ -144,7 +160,7 @@ impl<E: Send> Line<E> {
         loop {
             let done = match self.next_step(work.layout.chunks(), window) {
                 Step::Stop => return,
-                Step::Follow(hasher, bytes, hash) => self.follow(work, hasher, bytes, hash),
+                Step::Follow(hasher, ready) => self.follow(work, hasher, ready),
                 Step::Read(chunk, bytes) => self.read(work, chunk, bytes),
             };
             if let Err(error) = done {
@@ -162,8 +178,8 @@ impl<E: Send> Line<E> {
             }
             if let Some(hasher) = state.hasher.take() {
                 let followed = state.followed;
-                if let Some((bytes, hash)) = state.ready.remove(&followed) {
-                    return Step::Follow(hasher, bytes, hash);
+                if let Some(ready) = state.ready.remove(&followed) {
+                    return Step::Follow(hasher, ready);
                 }
                 state.hasher = Some(hasher);
             }
@@ -183,30 +199,35 @@ impl<E: Send> Line<E> {
     fn read(&self, work: &Work<'_, E>, chunk: ChunkIndex, mut bytes: Vec<u8>) -> Result<(), E> {
         bytes.clear();
         (work.read)(chunk, &mut bytes)?;
-        let apart = work.algorithm == HashAlgorithm::Blake3;
-        let hash = apart.then(|| work.algorithm.hash_chunk(work.layout, chunk, &bytes));
-        self.lock().ready.insert(chunk.0, (bytes, hash));
+        let hash = match work.algorithm {
+            HashAlgorithm::Sha256 => None,
+            HashAlgorithm::Blake3 => Some(work.algorithm.hash_chunk(work.layout, chunk, &bytes)),
+        };
+        let mut state = self.lock();
+        let ready = match hash {
+            None => Ready::Bytes(bytes),
+            Some(hash) => {
+                state.spare.push(bytes);
+                Ready::Hash(hash)
+            }
+        };
+        state.ready.insert(chunk.0, ready);
+        drop(state);
         self.moved.notify_all();
         Ok(())
     }
 
-    fn follow(
-        &self,
-        work: &Work<'_, E>,
-        mut hasher: FileHasher,
-        bytes: Vec<u8>,
-        hash: Option<ChunkHash>,
-    ) -> Result<(), E> {
-        let hash = match hash {
-            Some(hash) => {
-                hasher.update(&bytes, &hash);
-                hash
+    fn follow(&self, work: &Work<'_, E>, mut hasher: FileHasher, ready: Ready) -> Result<(), E> {
+        let (hash, spare) = match ready {
+            Ready::Hash(hash) => {
+                hasher.update(&[], &hash);
+                (hash, None)
             }
-            None => hasher.update_and_hash(&bytes),
+            Ready::Bytes(bytes) => (hasher.update_and_hash(&bytes), Some(bytes)),
         };
         let mut hashes = {
             let mut state = self.lock();
-            state.spare.push(bytes);
+            state.spare.extend(spare);
             std::mem::take(&mut state.hashes)
         };
         // Only whoever holds the hasher touches the hashes, so they can be looked at without the lock.
