@@ -14,7 +14,7 @@ use crate::storage::{
     disk,
     error::{DiskError, Named as _, StoreError},
 };
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _};
 use p2p_shared::manifest::Manifest;
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags},
@@ -145,12 +145,28 @@ impl Place {
             tries += 1;
             match output.remove_dir_all(&self.hidden) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                // Folders of the share that got a mode which forbids writing, before it came to something else.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && tries == 1 => {
+                    allow_writing(&self.folder).named("remove", &self.path())?;
+                }
                 // Who waits for it has just made its lock anew.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {}
                 removed => return removed.named("remove", &self.path()),
             }
         }
     }
+}
+
+/// Gives all folders below a mode with which they can be emptied.
+fn allow_writing(folder: &Dir) -> io::Result<()> {
+    for entry in folder.entries()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            folder.set_permissions(entry.file_name(), Permissions::from_mode(0o700))?;
+            allow_writing(&entry.open_dir()?)?;
+        }
+    }
+    Ok(())
 }
 
 /// What stands at `path` is not what belongs there, and is left alone.

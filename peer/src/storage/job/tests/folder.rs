@@ -134,23 +134,46 @@ fn files_that_forbid_writing_arrive_also_for_who_is_not_root() {
         job.flush().unwrap();
         job.complete().map(drop)
     };
+    not_as_root(&download, job_of_nobody).unwrap();
+    assert_eq!(list(&download.target()), list(&root));
+}
+
+/// Does `work` as somebody for whom modes count, and who owns the output folder.
+fn not_as_root<T: Send>(download: &Download, work: impl FnOnce() -> T + Send) -> T {
     let nobody = rustix::process::Uid::from_raw(65534);
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
         std::os::unix::fs::chown(download.output.path(), Some(65534), None).unwrap();
     }
-    // Users belong to threads, and the job's threads are begun by this one.
-    let finished = std::thread::scope(|scope| {
+    // Users belong to threads, and a job's threads are begun by this one.
+    std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             if is_root {
                 rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
             }
-            job_of_nobody()
+            work()
         });
         thread.join().unwrap()
+    })
+}
+
+#[test]
+fn a_download_with_folders_that_forbid_writing_can_be_given_up_by_who_is_not_root() {
+    let (_source, download) = example(10);
+    let ended = not_as_root(&download, || {
+        let job = download.open();
+        download.commit_all(&job, 0..download.chunks());
+        fs::write(download.target(), "something else").unwrap();
+        let taken = job.complete().map(drop);
+        (taken, job.discard())
     });
-    finished.unwrap();
-    assert_eq!(list(&download.target()), list(&root));
+    assert!(
+        matches!(ended.0, Err(FinishError::TargetTaken(_))),
+        "{:?}",
+        ended.0
+    );
+    ended.1.unwrap();
+    assert_eq!(download.names(), ["shared folder"], "nothing is left of it");
 }
 
 #[test]
