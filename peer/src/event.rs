@@ -136,7 +136,7 @@ pub struct PathLine {
     pub peer: PublicKey,
     /// By which kind of path.
     pub path: PathKind,
-    /// Round trip in milliseconds, when it has been measured.
+    /// Round trip in milliseconds. The path is said as soon as the peer is reached, and again when this has been measured.
     pub rtt_ms: Option<f64>,
     /// Why this path and no other.
     pub reason: Cow<'static, str>,

@@ -226,6 +226,10 @@ fn a_selection_goes_on_after_a_kill_and_fetches_nothing_again() {
         let event: Value = serde_json::from_str(line).ok()?;
         (event["event"] == "progress" && event["bytes"].as_u64()? == five).then_some(())
     });
+    running.wait_out(0, "how far away the peer is", |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["event"] == "path" && event["rtt_ms"].as_f64()? > 0.0).then_some(())
+    });
     drop(running.kill());
     assert!(!scene.arrived().exists(), "nothing before it is there");
     let sent: BTreeSet<ChunkIndex> = stingy.told().requests.into_iter().take(5).collect();

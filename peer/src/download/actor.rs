@@ -18,7 +18,7 @@ use super::{
 use crate::{
     client::{HandOut, QueryError},
     connection::SwarmEvent,
-    event::{self, Phase},
+    event::{self, PathKind, Phase},
     p2p::{
         session::{SessionHandle, attachment::Wanted, close::CloseReason, news::ChunkEvent},
         shelf::Shared,
@@ -59,6 +59,8 @@ pub(super) struct DownloadCoordinator {
     /// Once it is open.
     pub job: Option<Opened>,
     pub sessions: HashMap<PublicKey, SessionHandle>,
+    /// How peers are reached whose round trip has not been told of yet.
+    pub unmeasured: HashMap<PublicKey, PathKind>,
     pub pause: Option<Pause>,
     /// When a pause for want of room ends.
     try_again: Option<Instant>,
@@ -112,6 +114,7 @@ impl DownloadCoordinator {
             quest: None,
             job: None,
             sessions: HashMap::new(),
+            unmeasured: HashMap::new(),
             pause: None,
             try_again: None,
             next_poll: None,
@@ -284,6 +287,7 @@ impl DownloadCoordinator {
 
     pub(super) fn part(&mut self, peer: &PublicKey) {
         self.sessions.remove(peer);
+        self.unmeasured.remove(peer);
         let actions = self.state.on_detached(peer);
         self.carry_out(actions);
         let ask = self

@@ -58,6 +58,7 @@ impl Handler<SwarmEvent> for DownloadCoordinator {
             rtt_ms: None,
             reason: "reached at one of its addresses".into(),
         }));
+        self.unmeasured.insert(session.about().peer, path);
         self.join(&session);
     }
 }
@@ -106,11 +107,24 @@ impl DownloadCoordinator {
                 }
                 Vec::new()
             }
+            ChunkNews::RoundTrip(time) => return self.on_round_trip(peer, time),
             ChunkNews::Detached { .. } => return self.part(&peer),
             // Taken care of by the caller.
             ChunkNews::Received { .. } => Vec::new(),
         };
         self.carry_out(actions);
+    }
+
+    /// The path is told of again, with its round trip.
+    fn on_round_trip(&mut self, peer: PublicKey, time: Duration) {
+        if let Some(path) = self.unmeasured.remove(&peer) {
+            self.spec.sink.send(Event::Path(PathLine {
+                peer,
+                path,
+                rtt_ms: Some(time.as_secs_f64() * 1000.0),
+                reason: "its round trip was measured".into(),
+            }));
+        }
     }
 
     fn on_attached(&mut self, peer: PublicKey, bits: Bitfield) -> Vec<Action> {

@@ -143,10 +143,8 @@ impl SessionState {
             }
             PeerMessage::Ping { nonce } => Ok(vec![Action::Send(PeerMessage::Pong { nonce })]),
             PeerMessage::Pong { nonce } => {
-                if let Some(round_trip) = self.liveness.on_pong(nonce, now) {
-                    self.requests.on_round_trip(round_trip);
-                }
-                Ok(Vec::new())
+                let measured = self.liveness.on_pong(nonce, now);
+                Ok(measured.map_or_else(Vec::new, |round_trip| self.on_round_trip(round_trip)))
             }
             PeerMessage::Goodbye { reason } => Ok(vec![Action::Close(CloseReason::Theirs(reason))]),
         }
@@ -217,6 +215,19 @@ impl SessionState {
         let news = attachment.theirs.on_have(file, chunk)? && attachment.fetch.is_some();
         let told = news.then_some(Action::Tell(file, ChunkNews::Has(chunk)));
         Ok(told.into_iter().collect())
+    }
+
+    /// Those who fetch hear of the first one.
+    fn on_round_trip(&mut self, round_trip: Duration) -> Vec<Action> {
+        let is_first = self.window().round_trip().is_none();
+        self.requests.on_round_trip(round_trip);
+        let attached = self
+            .files
+            .iter()
+            .filter(|(_, attachment)| is_first && attachment.fetch.is_some());
+        attached
+            .map(|(file, _)| Action::Tell(*file, ChunkNews::RoundTrip(round_trip)))
+            .collect()
     }
 
     fn on_choke(&mut self, choked: bool) -> Vec<Action> {

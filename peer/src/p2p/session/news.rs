@@ -10,7 +10,7 @@ use p2p_shared::{
     id::{ChunkHash, ChunkIndex, FileHash, PublicKey},
     protocol::peer::{DetachReason, PeerHint, RejectReason},
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 /// Something happened to a file that is fetched over a session.
 #[derive(Debug, actix::Message)]
@@ -72,6 +72,8 @@ pub enum ChunkNews {
         /// How much more may be asked for: nothing.
         room: Room,
     },
+    /// How long the way to the peer and back takes, as it was measured first.
+    RoundTrip(Duration),
     /// Chunk hashes, checked against the Merkle root; none: the peer does not have them.
     Hashes {
         /// The chunk that the first one belongs to.

@@ -242,10 +242,15 @@ impl SessionState {
         let room = self.room(&file);
         self.note_told(&file, room);
         let choked = self.choked;
-        vec![
+        let mut actions = vec![
             Action::Tell(file, ChunkNews::Attached(bits)),
             Action::Tell(file, ChunkNews::Choked { choked, room }),
-        ]
+        ];
+        // Else it is told when it is measured.
+        if let Some(round_trip) = self.window().round_trip() {
+            actions.push(Action::Tell(file, ChunkNews::RoundTrip(round_trip)));
+        }
+        actions
     }
 
     pub(super) fn note_told(&mut self, file: &FileHash, room: Room) {
