@@ -300,9 +300,10 @@ impl DownloadCoordinator {
     fn ban(&mut self, peer: PublicKey) {
         let message =
             format!("peer {peer} sent chunks that are not what their hashes say; it is not asked again");
-        // It may come back, and others may prove more of it wrong: that is no news.
-        if self.kept.is_first_ban(peer) {
-            self.trouble("peer-banned", message);
+        match self.kept.is_first_ban(peer) {
+            true => self.trouble("peer-banned", message),
+            // It came back, or others proved more of it wrong: no news, but still what the trouble is.
+            false => self.note_trouble(message),
         }
         let connections = self.parts.connections.clone();
         tokio::spawn(async move {
@@ -318,10 +319,13 @@ impl DownloadCoordinator {
         let news = self.kept.status.borrow().trouble.as_ref() != Some(&message);
         if news {
             self.spec.sink.warning(code, message.clone());
-            self.kept
-                .status
-                .send_modify(|status| status.trouble = Some(message));
+            self.note_trouble(message);
         }
+    }
+
+    fn note_trouble(&self, message: String) {
+        let status = &self.kept.status;
+        status.send_modify(|status| status.trouble = Some(message));
     }
 
     /// Goes over to another stage and says so.
