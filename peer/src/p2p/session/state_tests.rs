@@ -471,12 +471,11 @@ fn the_first_round_trip_is_told_to_who_fetches_once() {
     let mut state = SessionState::new(Instant::now());
     state.attach(wanted(FILE));
     for nonce in [1, 2] {
-        let at = Instant::now() + Duration::from_secs(6) * nonce;
+        let at = Instant::now() + Duration::from_secs(6 * nonce);
         state.on_tick(at);
-        let pong = PeerMessage::Pong { nonce: nonce.into() };
-        let actions = state.on_message(pong, Answered::default(), at);
-        let told = matches!(actions[..], [Action::Tell(FILE, ChunkNews::RoundTrip(_))]);
-        assert_eq!(told, nonce == 1, "{actions:?}");
+        let actions = state.on_message(PeerMessage::Pong { nonce }, Answered::default(), at);
+        let is_told = matches!(actions[..], [Action::Tell(FILE, ChunkNews::RoundTrip(_))]);
+        assert_eq!(is_told, nonce == 1);
     }
 }
 
