@@ -218,6 +218,7 @@ fn fetch(ticket: &str, out: &Path) -> Outcome {
             aim: Aim::all(),
             seeders: seeders.collect(),
             swarm: Arc::new(Nobody),
+            paused: false,
             sink: EventSink::none(),
         };
         download::start(node.parts.clone(), spec).finished().await?;

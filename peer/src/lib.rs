@@ -9,6 +9,7 @@ pub mod download;
 pub mod error;
 pub mod event;
 pub mod operation;
+mod orphan;
 pub mod p2p;
 pub mod root;
 pub mod selection;

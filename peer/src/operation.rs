@@ -163,6 +163,8 @@ pub enum ShareState {
     Downloading,
     /// Not whole, and not being fetched at the moment.
     Waiting,
+    /// Not whole, and not being fetched because its owner said so.
+    Paused,
     /// No peer is running that could serve it.
     Idle,
     /// Its source is not what it was, so it is served no more (or only in part).
@@ -175,6 +177,7 @@ impl fmt::Display for ShareState {
             Self::Seeding => "seeding",
             Self::Downloading => "downloading",
             Self::Waiting => "waiting",
+            Self::Paused => "paused",
             Self::Idle => "idle",
             Self::Changed => "changed",
         })

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | ChunkStore | permanent | the catalogue in the data folder |
 //! | TrackerClient | permanent | what the trackers shall know, kept beside it |
-//! | ConnectionManager | permanent | what is wanted, told again by whoever wants it |
+//! | ConnectionManager | permanent | its roster of sessions, dials and bans; what is wanted is told again |
 //! | PeerSession* | temporary | (the manager redials) |
 //! | DownloadCoordinator* | transient | the job on disk |
 //! | LocalApi | last up, first to stop | |
@@ -12,6 +12,7 @@
 //! [`Peer::start`] starts them in that order; [`PeerHandle::shutdown`] drains and stops them in reverse. A permanent child
 //! that crashes again and again ends the peer ([`PeerHandle::failed`]), and the program exits with 70.
 
+mod book;
 mod door;
 mod downloads;
 mod failure;
@@ -22,6 +23,7 @@ mod keeper;
 pub mod lock;
 mod meter;
 mod orders;
+mod pause;
 mod share;
 mod tickets;
 mod trackers;
@@ -174,6 +176,7 @@ async fn start_children(
     if !config.api.ip().is_loopback() {
         tracing::warn!(address = %config.api, "others can reach the local API; only its token keeps them out");
     }
+    orders.tidy().await?;
     let api = LocalApi::start(api, &config.data, orders.clone())?;
     tracing::info!(peers = %listen, api = %api.address(), data = %config.data.display(), "listening");
     Ok((orders, Some(api)))

@@ -56,6 +56,8 @@ pub struct Told {
     pub ended: usize,
     /// Chunks asked for, in order, over all sessions.
     pub requests: Vec<ChunkIndex>,
+    /// Times that others who share the file were named.
+    pub introductions: usize,
     /// Chunks withdrawn.
     pub cancelled: Vec<ChunkIndex>,
     /// Reasons given for ending.
@@ -71,6 +73,7 @@ pub struct FakePeer {
 
 struct State {
     identity: Identity,
+    address: SocketAddr,
     content: Arc<Content>,
     claims: Bitfield,
     script: Box<dyn Fn(&mut Asked<'_>) -> Answer + Send + Sync>,
@@ -103,6 +106,7 @@ impl FakePeer {
         };
         let state = Arc::new(State {
             identity,
+            address,
             content: Arc::clone(content),
             claims,
             script: Box::new(script),
@@ -206,7 +210,7 @@ impl State {
         let hello = Hello {
             version: PROTOCOL_VERSION,
             features: 0,
-            listen: Vec::new(),
+            listen: vec![self.address],
             agent: "fake".to_owned(),
         };
         let mut open = wire.send(&PeerMessage::Hello(hello)).is_ok();
@@ -233,6 +237,7 @@ impl State {
             }
             PeerMessage::Interested { .. } => wire.send(&PeerMessage::Unchoke)?,
             PeerMessage::Request { file, chunk } if file == ours => return self.on_request(wire, chunk),
+            PeerMessage::PeerExchange { .. } => self.tell(|told| told.introductions += 1),
             PeerMessage::Cancel { chunk, .. } => self.tell(|told| told.cancelled.push(chunk)),
             PeerMessage::GetHashes { first, count, .. } => self.hashes(wire, first, count)?,
             PeerMessage::Ping { nonce } => wire.send(&PeerMessage::Pong { nonce })?,

@@ -96,6 +96,18 @@ impl LocalClient {
         self.json(self.request(Method::GET, &["status"])?).await
     }
 
+    /// Has a download stand still.
+    pub async fn pause(&self, id: &str) -> Result<ShareInfo, Failure> {
+        self.json(self.request(Method::POST, &["shares", id, "pause"])?)
+            .await
+    }
+
+    /// Has a download go on.
+    pub async fn go_on(&self, id: &str) -> Result<ShareInfo, Failure> {
+        self.json(self.request(Method::POST, &["shares", id, "resume"])?)
+            .await
+    }
+
     /// Has the peer forget a share or download.
     pub async fn remove(&self, id: &str) -> Result<ShareInfo, Failure> {
         self.json(self.request(Method::DELETE, &["shares", id])?).await

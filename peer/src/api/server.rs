@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Failure, FailureKind},
     event::{self, Event, EventSink, EventStream},
-    operation::{FilesRequest, GetRequest, ShareRequest},
+    operation::{FilesRequest, GetRequest, ShareInfo, ShareRequest},
     root::Orders,
 };
 use actix_web::{
@@ -95,6 +95,8 @@ impl LocalApi {
                         .route("/shares", web::get().to(list))
                         .route("/shares/{id}", web::delete().to(remove))
                         .route("/shares/{id}/verify", web::post().to(verify))
+                        .route("/shares/{id}/pause", web::post().to(pause))
+                        .route("/shares/{id}/resume", web::post().to(resume))
                         .route("/status", web::get().to(status)),
                 )
                 .default_service(web::to(nothing_here))
@@ -194,13 +196,27 @@ async fn list(state: web::Data<State>) -> Result<HttpResponse, Answer> {
 }
 
 async fn remove(state: web::Data<State>, id: web::Path<String>) -> Result<HttpResponse, Answer> {
-    // On its own task: a client that goes away does not leave half a removal.
-    let orders = state.orders.clone();
-    let removal = state.runtime.spawn(async move { orders.remove(&id).await });
-    let removed = removal
+    change(&state, |orders| async move { orders.remove(&id).await }).await
+}
+
+async fn pause(state: web::Data<State>, id: web::Path<String>) -> Result<HttpResponse, Answer> {
+    change(&state, |orders| async move { orders.pause(&id).await }).await
+}
+
+async fn resume(state: web::Data<State>, id: web::Path<String>) -> Result<HttpResponse, Answer> {
+    change(&state, |orders| async move { orders.go_on(&id).await }).await
+}
+
+/// Changes a share, on a task of its own: a client that goes away does not leave half a change.
+async fn change<F>(state: &State, work: impl FnOnce(Orders) -> F) -> Result<HttpResponse, Answer>
+where
+    F: Future<Output = Result<ShareInfo, Failure>> + Send + 'static,
+{
+    let changing = state.runtime.spawn(work(state.orders.clone()));
+    let changed = changing
         .await
-        .map_err(|error| Failure::internal(format!("removing crashed: {error}")))??;
-    Ok(HttpResponse::Ok().json(removed))
+        .map_err(|error| Failure::internal(format!("the change crashed: {error}")))??;
+    Ok(HttpResponse::Ok().json(changed))
 }
 
 async fn status(state: web::Data<State>) -> Result<HttpResponse, Answer> {

@@ -51,7 +51,7 @@ pub(super) fn print(shares: &[ShareInfo], output: &mut Output) -> Result<(), Fai
 
 fn row(share: &ShareInfo) -> Vec<String> {
     let state = match share.state {
-        ShareState::Downloading | ShareState::Waiting => {
+        ShareState::Downloading | ShareState::Waiting | ShareState::Paused => {
             format!("{} {}", share.state, format::percent(share.bytes, share.size))
         }
         state => state.to_string(),

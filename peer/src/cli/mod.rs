@@ -11,6 +11,7 @@ mod get;
 mod id;
 mod list;
 mod output;
+mod pause;
 mod progress;
 mod reach;
 mod remove;
@@ -64,6 +65,8 @@ enum Command {
     Get(get::GetArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Remove(remove::RemoveArgs),
     Verify(verify::VerifyArgs),
     Id(id::IdArgs),
@@ -140,6 +143,8 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Command::Get(args) => get::run(&settings, args, output).await,
             Command::List(_) => list::run(&settings, output).await,
             Command::Status(args) => status::run(&settings, args, output).await,
+            Command::Pause(args) => pause::pause(&settings, args, output).await,
+            Command::Resume(args) => pause::resume(&settings, args, output).await,
             Command::Remove(args) => remove::run(&settings, args, output).await,
             Command::Verify(args) => verify::run(&settings, args, output).await,
             Command::Daemon(args) => daemon::run(&settings, args, output).await,

@@ -75,6 +75,20 @@ impl Reached {
         }
     }
 
+    pub(super) async fn pause(&self, id: &str) -> Result<ShareInfo, Failure> {
+        match self {
+            Self::Running(client) => client.pause(id).await,
+            Self::Own(peer) => peer.pause(id).await,
+        }
+    }
+
+    pub(super) async fn go_on(&self, id: &str) -> Result<ShareInfo, Failure> {
+        match self {
+            Self::Running(client) => client.go_on(id).await,
+            Self::Own(peer) => peer.go_on(id).await,
+        }
+    }
+
     pub(super) async fn remove(&self, id: &str) -> Result<ShareInfo, Failure> {
         match self {
             Self::Running(client) => client.remove(id).await,

@@ -1,76 +1,39 @@
 //! The actor of the table of connections: carries out what [`Connections`] decides.
 //!
-//! Owns the table and the listener's task; sessions are started here and live on their own, so a crash loses the table
-//! and nothing else: it is rebuilt empty, sessions introduce themselves again, and whoever wants a file wants it again.
+//! Owns the table and nothing else: sessions and dials live on their own, and the roster knows them all. So a crash loses the
+//! table only; it is rebuilt from the roster before it dials anybody, and whoever wants a file wants it again.
 
 use super::{
-    companion::accompany,
-    direct::{Caller, dial},
     gossip::Introduction,
-    messages::{
-        Accepted, Ban, CloseAll, DescribeReach, Dialled, Introduce, ListSessions, Report, SwarmEvent, Unwant,
-        Want,
-    },
-    state::{Action, Connections, Dialler, Limits, NewSession, Refusal, SessionId},
+    host::Host,
+    messages::{Ban, DescribeReach, DialFailed, Introduce, ListSessions, Report, SwarmEvent, Unwant, Want},
+    roster::Muster,
+    state::{Action, Connections, Limits, NewSession, Refusal, SessionId},
 };
 use crate::{
     event::PathKind,
-    p2p::{
-        greeting::Greeted,
-        listener::accept,
-        session::{self, SessionHandle, SessionParts, close::CloseReason, news::SessionNews},
-    },
+    orphan::Orphans,
+    p2p::session::{SessionHandle, close::CloseReason, news::SessionNews},
 };
 use actix::{Actor, AsyncContext as _, Context, Handler, MessageResult, Recipient};
 use fail::fail_point;
-use p2p_shared::{
-    id::{FileHash, PublicKey},
-    protocol::GoodbyeReason,
-    supervision::Handle,
-};
+use p2p_shared::{id::FileHash, protocol::GoodbyeReason};
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 
 /// How often pauses are looked at: the shortest is 200 ms.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What the table works with; the same for all its lives.
-#[derive(Clone)]
-pub(super) struct Parts {
-    /// The table itself, for those who report to it. Empty until it was started.
-    pub table: watch::Receiver<Option<Handle<ConnectionManager>>>,
-    pub caller: Caller,
-    pub sessions: SessionParts,
-    pub listener: Option<Arc<TcpListener>>,
-    /// Numbers sessions, over all lives.
-    pub next_session: Arc<AtomicU64>,
-}
-
 /// The actor.
 pub(super) struct ConnectionManager {
-    parts: Parts,
+    host: Host,
     table: Connections,
     sessions: HashMap<SessionId, SessionHandle>,
-    /// Lets in whoever knocks; ends with this life of the table.
-    accepting: Option<AbortOnDrop>,
     owners: HashMap<FileHash, Recipient<SwarmEvent>>,
-}
-
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    orphans: Orphans,
 }
 
 fn now() -> Instant {
@@ -81,69 +44,62 @@ impl Actor for ConnectionManager {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.accepting = self.accept();
+        self.adopt();
         ctx.run_interval(TICK, |manager, _| {
             fail_point!("ConnectionManager::Tick");
             let actions = manager.table.on_tick(now());
             manager.carry_out(actions);
             manager.introduce_peers();
+            manager.forget_orphans();
         });
     }
 }
 
 impl ConnectionManager {
-    pub(super) fn new(parts: Parts) -> Self {
-        let me = parts.caller.identity.public_key();
+    pub(super) fn new(host: Host) -> Self {
+        let me = host.caller.identity.public_key();
         let table = Connections::new(me, Limits::default(), RandomState::new().hash_one(me));
         Self {
-            parts,
+            host,
             table,
             sessions: HashMap::new(),
-            accepting: None,
             owners: HashMap::new(),
+            orphans: Orphans::default(),
         }
     }
 
-    fn accept(&self) -> Option<AbortOnDrop> {
-        let listener = self.parts.listener.clone()?;
-        let table = self.parts.table.clone();
-        let welcome = move |greeted| {
-            let table = table.borrow().clone();
-            async move {
-                if let Some(table) = table {
-                    // No answer: the table is down, and the peer will dial again.
-                    table.call(Accepted(greeted)).await.ok();
-                }
+    /// Takes over from the life before. What the roster does not show yet comes as a message.
+    fn adopt(&mut self) {
+        let Muster {
+            guests,
+            dials,
+            banned,
+        } = self.host.roster.look().muster();
+        for key in banned {
+            let actions = self.table.ban(key);
+            self.carry_out(actions);
+        }
+        for key in dials {
+            self.table.on_dialling(key);
+        }
+        for guest in guests {
+            let id = guest.session.about().session;
+            self.take_in(guest.session);
+            for file in guest.attached {
+                let actions = self.table.on_attached(id, file);
+                self.carry_out(actions);
             }
-        };
-        let accepting = tokio::spawn(accept(listener, self.parts.caller.clone(), welcome));
-        Some(AbortOnDrop(accepting.abort_handle()))
+        }
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Dial { key, addresses } => self.dial(key, addresses),
+                Action::Dial { key, addresses } => self.host.dial(key, addresses),
                 Action::Close { session, why } => self.close(session, why),
                 Action::Offer { file, session } => self.offer(file, session),
             }
         }
-    }
-
-    fn dial(&self, key: PublicKey, addresses: Vec<SocketAddr>) {
-        let (caller, table) = (self.parts.caller.clone(), self.parts.table.clone());
-        tokio::spawn(async move {
-            let outcome = dial(&caller, &key, &addresses).await;
-            if let Err(error) = &outcome {
-                tracing::debug!(peer = %key, %error, "a peer cannot be reached");
-            }
-            let Some(table) = table.borrow().clone() else {
-                return;
-            };
-            let greeted = outcome.ok();
-            // No answer: the table crashed, and will want and dial anew.
-            table.call(Dialled { key, greeted }).await.ok();
-        });
     }
 
     fn close(&mut self, session: SessionId, why: Refusal) {
@@ -172,18 +128,6 @@ impl ConnectionManager {
         }
     }
 
-    fn begin(&mut self, greeted: Greeted, dialler: Dialler) {
-        let Some(table) = self.parts.table.borrow().clone() else {
-            return;
-        };
-        let id = SessionId(self.parts.next_session.fetch_add(1, Ordering::Relaxed));
-        let started = session::start(greeted, id, dialler, &self.parts.sessions);
-        let session = started.session.clone();
-        let seen = table.incarnation();
-        tokio::spawn(accompany(table, seen, started));
-        self.take_in(session);
-    }
-
     fn take_in(&mut self, session: SessionHandle) {
         let about = session.about();
         let new = NewSession {
@@ -196,40 +140,39 @@ impl ConnectionManager {
         let actions = self.table.on_session(new, now());
         self.carry_out(actions);
     }
-}
 
-impl Handler<Accepted> for ConnectionManager {
-    type Result = ();
-    fn handle(&mut self, Accepted(greeted): Accepted, _ctx: &mut Self::Context) {
-        fail_point!("ConnectionManager::Accepted");
-        self.begin(greeted, Dialler::Them);
+    /// A download ends with its `Unwant`; should that be lost, with its owner.
+    fn forget_orphans(&mut self) {
+        let owners = self.owners.iter();
+        let owners = owners.map(|(file, owner)| (*file, owner.connected()));
+        for file in self.orphans.on_tick(owners, now()) {
+            self.forget(&file);
+        }
+    }
+
+    fn forget(&mut self, file: &FileHash) {
+        self.owners.remove(file);
+        self.table.unwant(file);
     }
 }
 
-impl Handler<Dialled> for ConnectionManager {
+impl Handler<DialFailed> for ConnectionManager {
     type Result = ();
-    fn handle(&mut self, Dialled { key, greeted }: Dialled, _ctx: &mut Self::Context) {
-        fail_point!("ConnectionManager::Dialled");
-        match greeted {
-            Some(greeted) => self.begin(greeted, Dialler::Us),
-            None => {
-                let actions = self.table.on_dial_failed(&key, now());
-                self.carry_out(actions);
-            }
+    fn handle(&mut self, DialFailed(key): DialFailed, _ctx: &mut Self::Context) {
+        fail_point!("ConnectionManager::DialFailed");
+        // If it is being dialled, then anew: this one began before the table was rebuilt.
+        if !self.host.roster.look().is_dialling(&key) {
+            let actions = self.table.on_dial_failed(&key, now());
+            self.carry_out(actions);
         }
     }
 }
 
 impl Handler<Introduce> for ConnectionManager {
     type Result = ();
-    fn handle(&mut self, Introduce { session, files }: Introduce, _ctx: &mut Self::Context) {
+    fn handle(&mut self, Introduce(session): Introduce, _ctx: &mut Self::Context) {
         fail_point!("ConnectionManager::Introduce");
-        let id = session.about().session;
         self.take_in(session);
-        for file in files {
-            let actions = self.table.on_attached(id, file);
-            self.carry_out(actions);
-        }
     }
 }
 
@@ -262,11 +205,15 @@ impl Handler<Want> for ConnectionManager {
     fn handle(&mut self, Want { file, hints, owner }: Want, _ctx: &mut Self::Context) {
         fail_point!("ConnectionManager::Want");
         let hints = hints.into_iter().map(|hint| (hint.key, hint.addresses));
-        let mut actions = self.table.want(file, hints, now());
-        if let Some(owner) = owner {
-            self.owners.insert(file, owner);
-            actions.extend(self.table.offers(file));
-        }
+        let actions = match owner {
+            Some(owner) => {
+                self.owners.insert(file, owner);
+                let mut actions = self.table.want(file, hints, now());
+                actions.extend(self.table.offers(file));
+                actions
+            }
+            None => self.table.hint(file, hints, now()),
+        };
         self.carry_out(actions);
     }
 }
@@ -275,8 +222,7 @@ impl Handler<Unwant> for ConnectionManager {
     type Result = ();
     fn handle(&mut self, Unwant(file): Unwant, _ctx: &mut Self::Context) {
         fail_point!("ConnectionManager::Unwant");
-        self.owners.remove(&file);
-        self.table.unwant(&file);
+        self.forget(&file);
     }
 }
 
@@ -302,15 +248,5 @@ impl Handler<ListSessions> for ConnectionManager {
     fn handle(&mut self, _: ListSessions, _ctx: &mut Self::Context) -> Self::Result {
         fail_point!("ConnectionManager::ListSessions");
         MessageResult(self.sessions.values().cloned().collect())
-    }
-}
-
-impl Handler<CloseAll> for ConnectionManager {
-    type Result = ();
-    fn handle(&mut self, CloseAll(reason): CloseAll, _ctx: &mut Self::Context) {
-        fail_point!("ConnectionManager::CloseAll");
-        for (_, session) in self.sessions.drain() {
-            session.close(reason.clone());
-        }
     }
 }

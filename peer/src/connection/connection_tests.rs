@@ -77,7 +77,8 @@ impl Node {
     async fn settled(&self, expected: usize) -> Vec<SessionInfo> {
         let mut right = 0;
         loop {
-            let sessions = self.table.sessions().await.unwrap();
+            // A table that crashes just now is asked again.
+            let sessions = self.table.sessions().await.unwrap_or_default();
             right = if sessions.len() == expected { right + 1 } else { 0 };
             if right == 5 {
                 return sessions;
@@ -196,19 +197,81 @@ async fn peers_of_a_file_are_introduced_to_each_other_without_a_tracker() {
     while others.next().await.about().peer != one.key() {}
 }
 
+/// Two nodes with a session, seen from the one that dialled, and its number.
 #[cfg(feature = "failpoints")]
-#[actix_rt::test]
-async fn a_table_that_crashes_loses_no_session() {
-    let scenario = fail::FailScenario::setup();
+async fn connected() -> (Node, Node, Offers, crate::connection::state::SessionId) {
     let seeder = Node::start(1, MemoryShelf::with([content()]));
     let leecher = Node::start(2, MemoryShelf::default());
     let mut offers = leecher.want(file(), vec![seeder.hint()]).await;
-    let before = offers.next().await.about().session;
+    let session = offers.next().await.about().session;
+    (seeder, leecher, offers, session)
+}
+
+#[cfg(feature = "failpoints")]
+#[actix_rt::test]
+async fn a_table_that_crashes_loses_no_session_and_dials_nobody_whom_it_has() {
+    let scenario = fail::FailScenario::setup();
+    let (seeder, leecher, _offers, before) = connected().await;
     fail::cfg("ConnectionManager::Unwant", "1*panic").unwrap();
     assert!(leecher.table.unwant(file()).await.is_err());
-    scenario.teardown();
-    let after = leecher.settled(1).await;
-    assert_eq!((after[0].session, after[0].peer), (before, seeder.key()));
+    // Before anybody could introduce anything: what is wanted is wanted of the session that there is.
     let mut again = leecher.want(file(), vec![seeder.hint()]).await;
     assert_eq!(again.next().await.about().session, before);
+    scenario.teardown();
+    assert_eq!(leecher.settled(1).await[0].session, before);
+    let there = seeder.settled(1).await;
+    assert_eq!((there[0].session.0, there[0].peer), (1, leecher.key()));
+}
+
+#[cfg(feature = "failpoints")]
+#[actix_rt::test]
+async fn a_session_whose_introduction_crashes_the_table_is_kept_on_both_sides() {
+    let scenario = fail::FailScenario::setup();
+    // Both tables are in this process: the first of the two introductions panics.
+    fail::cfg("ConnectionManager::Introduce", "1*panic").unwrap();
+    let seeder = Node::start(1, MemoryShelf::with([content()]));
+    let leecher = Node::start(2, MemoryShelf::default());
+    let _offers = leecher.want(file(), vec![seeder.hint()]).await;
+    let (here, there) = (leecher.settled(1).await, seeder.settled(1).await);
+    scenario.teardown();
+    assert_eq!((here[0].session.0, there[0].session.0), (1, 1));
+}
+
+#[cfg(feature = "failpoints")]
+#[actix_rt::test]
+async fn a_failed_dial_that_crashes_the_table_is_not_pending_for_ever() {
+    let scenario = fail::FailScenario::setup();
+    let leecher = Node::start(2, MemoryShelf::default());
+    let nobody = {
+        // Bound and let go: nobody listens there.
+        let gone = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        gone.local_addr().unwrap()
+    };
+    let hint = PeerHint {
+        key: identity(1).public_key(),
+        addresses: vec![nobody],
+    };
+    fail::cfg("ConnectionManager::DialFailed", "1*panic").unwrap();
+    let _offers = leecher.want(file(), vec![hint.clone()]).await;
+    let lost = leecher
+        .table
+        .handle
+        .rebuilt_since(leecher.table.handle.incarnation());
+    lost.await.unwrap();
+    scenario.teardown();
+    let _again = leecher.want(file(), vec![hint]).await;
+    while leecher.table.reach(file()).await.unwrap().backing_off == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(feature = "failpoints")]
+#[actix_rt::test]
+async fn a_ban_that_crashes_the_table_holds() {
+    let scenario = fail::FailScenario::setup();
+    let (seeder, leecher, _offers, _) = connected().await;
+    fail::cfg("ConnectionManager::Ban", "1*panic").unwrap();
+    assert!(leecher.table.ban(seeder.key()).await.is_err());
+    scenario.teardown();
+    leecher.settled(0).await;
 }

@@ -86,13 +86,11 @@ impl Connections {
             return Vec::new();
         }
         kept.named = Some(now);
-        for peer in peers {
+        let hints = peers.into_iter().filter_map(|peer| {
             let addresses: Vec<_> = peer.addresses.into_iter().filter(can_be_dialled).collect();
-            if !addresses.is_empty() {
-                self.learn(file, peer.key, addresses);
-            }
-        }
-        self.dial(now)
+            (!addresses.is_empty()).then_some((peer.key, addresses))
+        });
+        self.hint(file, hints, now)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::{
     actor::ConnectionManager,
-    messages::{Ban, CloseAll, DescribeReach, ListSessions, SwarmEvent, Unwant, Want},
+    messages::{Ban, DescribeReach, ListSessions, SwarmEvent, Unwant, Want},
+    roster::SharedRoster,
     state::Reach,
 };
-use crate::p2p::session::{SessionHandle, close::CloseReason, news::SessionInfo};
+use crate::p2p::session::{SessionHandle, news::SessionInfo};
 use actix::{Actor, Context, Recipient};
 use p2p_shared::{
     id::{FileHash, PublicKey},
@@ -17,6 +18,7 @@ use p2p_shared::{
 #[derive(Clone, Debug)]
 pub struct ConnectionManagerHandle {
     pub(super) handle: Handle<ConnectionManager>,
+    pub(super) roster: SharedRoster,
 }
 
 impl ConnectionManagerHandle {
@@ -45,6 +47,8 @@ impl ConnectionManagerHandle {
 
     /// Never deals with `peer` again, until the program ends.
     pub async fn ban(&self, peer: PublicKey) -> Result<(), CallError> {
+        // Written down first, so that no crash of the table can forget it.
+        self.roster.look().ban(peer);
         self.handle.call(Ban(peer)).await
     }
 
@@ -60,11 +64,6 @@ impl ConnectionManagerHandle {
         let described = futures_util::future::join_all(described).await;
         // Those that ended meanwhile have nothing to say.
         Ok(described.into_iter().flatten().collect())
-    }
-
-    /// Closes every session, saying why; for the end of the program.
-    pub async fn close_all(&self, reason: CloseReason) -> Result<(), CallError> {
-        self.handle.call(CloseAll(reason)).await
     }
 
     /// Has an actor told about each later life of the table, so that it wants again what it wants.

@@ -3,10 +3,7 @@
 use super::state::{Reach, SessionId};
 use crate::{
     event::PathKind,
-    p2p::{
-        greeting::Greeted,
-        session::{SessionHandle, close::CloseReason, news::SessionNews},
-    },
+    p2p::session::{SessionHandle, news::SessionNews},
 };
 use actix::{Message, Recipient};
 use p2p_shared::{
@@ -59,27 +56,15 @@ pub(super) struct DescribeReach(pub FileHash);
 #[rtype(result = "Vec<SessionHandle>")]
 pub(super) struct ListSessions;
 
-/// Somebody dialled us and proved who it is.
+/// A dial of ours led to nobody.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Accepted(pub Greeted);
+pub(super) struct DialFailed(pub PublicKey);
 
-/// A dial of ours ended; nothing if nobody answered.
+/// A session runs.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Dialled {
-    pub key: PublicKey,
-    pub greeted: Option<Greeted>,
-}
-
-/// A session that the table does not know (it was rebuilt) introduces itself again.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Introduce {
-    pub session: SessionHandle,
-    /// What its peer attached.
-    pub files: Vec<FileHash>,
-}
+pub(super) struct Introduce(pub SessionHandle);
 
 /// A session reports.
 #[derive(Message)]
@@ -88,8 +73,3 @@ pub(super) struct Report {
     pub session: SessionId,
     pub news: SessionNews,
 }
-
-/// Close every session, saying why.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct CloseAll(pub CloseReason);

@@ -1,33 +1,35 @@
 //! Who is connected, who is to be, and who never again.
 //!
 //! In reading order: the table ([`state`]), peers that peers name ([`gossip`]), when a lost peer is dialled again
-//! ([`redial`]), dialling itself ([`direct`]); around that the ConnectionManager actor, permanent and rebuilt empty, which
-//! every session introduces itself to again.
+//! ([`dialling`], [`redial`]), dialling itself ([`direct`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
+//! from what no crash of it can take (`roster`: sessions, dials, bans), and the `host`, who begins sessions beside it.
 
 mod actor;
 mod companion;
+pub mod dialling;
 pub mod direct;
 pub mod gossip;
 mod handle;
+mod host;
 mod messages;
 pub mod redial;
+mod roster;
 pub mod state;
 
 pub use handle::ConnectionManagerHandle;
 pub use messages::SwarmEvent;
 
 use crate::p2p::session::{SessionParts, close::CloseReason};
-use actor::{ConnectionManager, Parts};
+use actix_rt::Arbiter;
+use actor::ConnectionManager;
 use direct::Caller;
-use messages::CloseAll;
+use host::Host;
 use p2p_shared::{
     protocol::GoodbyeReason,
     supervision::{ChildSpec, Supervisor},
 };
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use roster::SharedRoster;
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 /// Messages that may wait for the table: each session and each dial has at most one under way.
@@ -46,29 +48,37 @@ pub struct ConnectionParts {
 }
 
 /// Starts the table of connections under `supervisor`. Whoever knocks at the listener is let in from now on.
+///
+/// # Panics
+/// Outside of the actors' thread (that of a [`system`](p2p_shared::supervision::system)).
 pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionManagerHandle {
     let (table, itself) = watch::channel(None);
     let goodbyes = parts.sessions.goodbyes.clone();
-    let parts = Parts {
-        table: itself,
+    let roster = SharedRoster::default();
+    let host = Host {
         caller: parts.caller,
         sessions: parts.sessions,
-        listener: parts.listener,
-        next_session: Arc::new(AtomicU64::new(1)),
+        actors: Arbiter::current(),
+        roster: roster.clone(),
+        table: itself,
     };
+    let (for_table, at_end) = (host.clone(), host.clone());
     let spec = ChildSpec::new("ConnectionManager", move |_| {
-        ConnectionManager::new(parts.clone())
+        ConnectionManager::new(for_table.clone())
     });
-    let spec = spec.permits(PERMITS).before_stop(|table| async move {
-        let stopped = CloseReason::Ours(GoodbyeReason::Stopped);
-        // No answer: no time to say goodbye, and the other side finds out.
-        table.call(CloseAll(stopped)).await.ok();
+    let door = parts.listener.map(|listener| host.accept(listener));
+    let spec = spec.permits(PERMITS).before_stop(|_| async move {
+        if let Some(door) = door {
+            door.abort();
+        }
+        at_end.close(&CloseReason::Ours(GoodbyeReason::Stopped));
+        // Too late for a goodbye: the other side finds out.
         goodbyes.close();
         timeout(GOODBYES, goodbyes.wait()).await.ok();
     });
     let handle = supervisor.start(spec);
     table.send_replace(Some(handle.clone()));
-    ConnectionManagerHandle { handle }
+    ConnectionManagerHandle { handle, roster }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! what is remembered stay within [`Limits`]. Inputs are `on_*` calls, [`Connections::want`] and [`Connections::ban`];
 //! the answer is a list of [`Action`]s. No socket, no clock, no actor.
 
-use super::redial::{self, Redial};
+use super::{dialling::back_off, redial::Redial};
 use p2p_shared::id::{FileHash, PublicKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -105,7 +105,7 @@ pub struct NewSession {
 
 /// How a peer is reached, or is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
+pub(super) enum Status {
     /// Heard of; to be dialled when there is room.
     Known,
     /// Being dialled.
@@ -119,17 +119,17 @@ enum Status {
 }
 
 #[derive(Debug)]
-struct Peer {
-    status: Status,
-    addresses: BTreeSet<SocketAddr>,
+pub(super) struct Peer {
+    pub(super) status: Status,
+    pub(super) addresses: BTreeSet<SocketAddr>,
     /// The wanted files that somebody said it has.
-    files: HashSet<FileHash>,
+    pub(super) files: HashSet<FileHash>,
     /// Dials and sessions in a row that led to nothing.
-    failures: u32,
+    pub(super) failures: u32,
 }
 
 impl Peer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             status: Status::Known,
             addresses: BTreeSet::new(),
@@ -179,11 +179,11 @@ impl Reach {
 #[derive(Debug)]
 pub struct Connections {
     me: PublicKey,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Decides by how much pauses are shortened.
-    seed: u64,
+    pub(super) seed: u64,
     /// Ordered, so that the same inputs give the same actions.
-    peers: BTreeMap<PublicKey, Peer>,
+    pub(super) peers: BTreeMap<PublicKey, Peer>,
     pub(super) wanted: HashSet<FileHash>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
 }
@@ -209,10 +209,25 @@ impl Connections {
         now: Instant,
     ) -> Vec<Action> {
         self.wanted.insert(file);
-        for (key, addresses) in hints {
-            self.learn(file, key, addresses);
+        self.hint(file, hints, now)
+    }
+
+    /// These may have `file`, too. Of no interest if nobody wants it (any more).
+    pub fn hint(
+        &mut self,
+        file: FileHash,
+        hints: impl IntoIterator<Item = (PublicKey, Vec<SocketAddr>)>,
+        now: Instant,
+    ) -> Vec<Action> {
+        if !self.wanted.contains(&file) {
+            return Vec::new();
         }
-        self.dial(now)
+        let hints = hints.into_iter();
+        let mut actions: Vec<_> = hints
+            .filter_map(|(key, addresses)| self.learn(file, key, addresses))
+            .collect();
+        actions.extend(self.dial(now));
+        actions
     }
 
     /// Every session there is.
@@ -253,7 +268,13 @@ impl Connections {
         reach
     }
 
-    pub(super) fn learn(&mut self, file: FileHash, key: PublicKey, addresses: Vec<SocketAddr>) {
+    /// Somebody says that `key` has `file`. If it is connected, for another file, and nobody had said so before: an offer.
+    pub(super) fn learn(
+        &mut self,
+        file: FileHash,
+        key: PublicKey,
+        addresses: Vec<SocketAddr>,
+    ) -> Option<Action> {
         let crowded = self
             .peers
             .values()
@@ -261,10 +282,10 @@ impl Connections {
             .count()
             >= self.limits.known_per_file;
         if key == self.me || (crowded && !self.peers.contains_key(&key)) {
-            return;
+            return None;
         }
         let peer = self.peers.entry(key).or_insert_with(Peer::new);
-        peer.files.insert(file);
+        let news = peer.files.insert(file);
         for address in addresses {
             let room = peer.addresses.len() < self.limits.addresses;
             if room && peer.addresses.insert(address) && matches!(peer.status, Status::BackingOff { .. }) {
@@ -272,6 +293,10 @@ impl Connections {
                 peer.status = Status::Known;
                 peer.failures = 0;
             }
+        }
+        match peer.status {
+            Status::Active { session, .. } if news => Some(Action::Offer { file, session }),
+            _ => None,
         }
     }
 
@@ -312,7 +337,7 @@ impl Connections {
         if self.sessions.contains_key(&new.session) {
             return Vec::new();
         }
-        match self.welcome(new.key, new.dialler) {
+        match self.welcome(&new) {
             Err(why) => vec![Action::Close {
                 session: new.session,
                 why,
@@ -326,20 +351,21 @@ impl Connections {
         }
     }
 
-    /// Whether a session with `key` is kept, and which one it replaces.
-    fn welcome(&self, key: PublicKey, dialler: Dialler) -> Result<Option<SessionId>, Refusal> {
-        if key == self.me {
+    /// Whether a session is kept, and which one it replaces.
+    fn welcome(&self, new: &NewSession) -> Result<Option<SessionId>, Refusal> {
+        if new.key == self.me {
             return Err(Refusal::Redundant);
         }
-        match self.peers.get(&key).map(|peer| peer.status) {
+        match self.peers.get(&new.key).map(|peer| peer.status) {
             Some(Status::Banned) => Err(Refusal::Banned),
-            Some(Status::Active {
-                session,
-                dialler: of_old,
-            }) => {
-                // The same side dialled twice: it lost the old one. Otherwise both dialled at once, and the one that the
-                // smaller key began is kept, on both sides.
-                let keeps_new = of_old == dialler || (dialler == Dialler::Us) == (self.me < key);
+            Some(Status::Active { session, dialler }) => {
+                let keeps_new = if dialler == new.dialler {
+                    // The same side dialled twice: it lost the old one.
+                    session < new.session
+                } else {
+                    // Both dialled at once: the one that the smaller key began is kept, on both sides.
+                    (new.dialler == Dialler::Us) == (self.me < new.key)
+                };
                 keeps_new.then_some(Some(session)).ok_or(Refusal::Redundant)
             }
             _ if self.sessions.len() >= self.limits.sessions => Err(Refusal::Full),
@@ -427,71 +453,10 @@ impl Connections {
         }
         self.dial(now)
     }
-
-    /// Nobody answered as `key` at any of its addresses.
-    pub fn on_dial_failed(&mut self, key: &PublicKey, now: Instant) -> Vec<Action> {
-        let seed = self.seed;
-        if let Some(peer) = self
-            .peers
-            .get_mut(key)
-            .filter(|peer| peer.status == Status::Pending)
-        {
-            back_off(peer, key, seed, now);
-        }
-        self.dial(now)
-    }
-
-    /// Time passed.
-    pub fn on_tick(&mut self, now: Instant) -> Vec<Action> {
-        self.dial(now)
-    }
-
-    pub(super) fn dial(&mut self, now: Instant) -> Vec<Action> {
-        let pending = self
-            .peers
-            .values()
-            .filter(|peer| peer.status == Status::Pending)
-            .count();
-        let room = self.limits.dials.saturating_sub(pending);
-        let room = room.min(self.limits.sessions.saturating_sub(pending + self.sessions.len()));
-        let due = self.peers.iter_mut().filter(|(_, peer)| is_due(peer, now));
-        let mut due: Vec<_> = due.collect();
-        due.sort_by_key(|(_, peer)| peer.failures);
-        due.into_iter()
-            .take(room)
-            .map(|(key, peer)| {
-                peer.status = Status::Pending;
-                Action::Dial {
-                    key: *key,
-                    addresses: peer.addresses.iter().copied().collect(),
-                }
-            })
-            .collect()
-    }
 }
 
-fn is_due(peer: &Peer, now: Instant) -> bool {
-    let wanted = !peer.files.is_empty() && !peer.addresses.is_empty();
-    wanted
-        && match peer.status {
-            Status::Known => true,
-            Status::BackingOff { until } => until <= now,
-            _ => false,
-        }
-}
-
-fn is_worth_keeping(peer: &Peer) -> bool {
+pub(super) fn is_worth_keeping(peer: &Peer) -> bool {
     !peer.files.is_empty() || !matches!(peer.status, Status::Known | Status::BackingOff { .. })
-}
-
-fn back_off(peer: &mut Peer, key: &PublicKey, seed: u64, now: Instant) {
-    let chance = key.0.iter().fold(seed ^ u64::from(peer.failures), |sum, byte| {
-        sum.rotate_left(7).wrapping_add(u64::from(*byte))
-    });
-    peer.status = Status::BackingOff {
-        until: now + redial::pause(peer.failures, chance),
-    };
-    peer.failures = peer.failures.saturating_add(1);
 }
 
 #[cfg(test)]

@@ -216,6 +216,62 @@ fn dials_and_sessions_stay_within_their_limits() {
     );
 }
 
+#[test]
+fn a_peer_that_is_connected_for_another_file_is_offered_as_soon_as_it_is_said_to_have_this_one() {
+    let mut table = table();
+    let now = Instant::now();
+    let (file, session) = (FILE, SessionId(1));
+    table.on_session(new(session, LARGER, Dialler::Us), now);
+    table.want(FILE, [], now);
+    let offer = [Action::Offer { file, session }];
+    assert_eq!(table.hint(FILE, [hint(LARGER)], now), offer);
+    assert_eq!(table.hint(FILE, [hint(LARGER)], now), [], "said before");
+}
+
+#[test]
+fn hints_for_a_file_that_nobody_wants_any_more_are_of_no_interest() {
+    let mut table = table();
+    let now = Instant::now();
+    table.want(FILE, [], now);
+    table.unwant(&FILE);
+    assert_eq!(table.hint(FILE, [hint(LARGER)], now), []);
+    assert_eq!(table.reach(&FILE), Reach::default());
+}
+
+#[test]
+fn a_table_that_was_told_of_a_dial_under_way_does_not_begin_another() {
+    let mut table = table();
+    let now = Instant::now();
+    table.on_dialling(LARGER);
+    assert_eq!(table.want(FILE, [hint(LARGER)], now), []);
+    assert_eq!(table.reach(&FILE).pending, 1);
+    assert_eq!(table.on_dial_failed(&LARGER, now), []);
+    assert_eq!(dials(&table.on_tick(now + Duration::from_secs(1))), [LARGER]);
+}
+
+#[test]
+fn a_dial_that_fails_for_nobody_leaves_nothing_behind() {
+    let mut table = table();
+    let now = Instant::now();
+    table.on_dialling(LARGER);
+    table.on_dial_failed(&LARGER, now);
+    assert!(table.peers.is_empty());
+}
+
+#[test]
+fn a_session_that_is_introduced_late_does_not_replace_the_one_that_replaced_it() {
+    let mut table = table();
+    let now = Instant::now();
+    table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
+    table.on_session(new(SessionId(2), LARGER, Dialler::Us), now);
+    let (session, why) = (SessionId(1), Refusal::Redundant);
+    assert_eq!(
+        table.on_session(new(session, LARGER, Dialler::Us), now),
+        [Action::Close { session, why }]
+    );
+    assert_eq!(table.sessions().collect::<Vec<_>>(), [(SessionId(2), LARGER)]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Want(u8, u8),

@@ -7,12 +7,13 @@
 use super::{
     DownloadParts, DownloadSpec,
     aim::{Aim, standing},
+    halt::Halt,
     hashes::{Ask, HashQuest},
     kept::{Kept, Opened, now, total},
     messages::{HashesFound, JobOpened, OpenJob, PeersFound},
     progress::Progress,
     state::{Action, Download},
-    status::{Pause, Stage},
+    status::Stage,
     storing::{ChunkStored, Storing},
 };
 use crate::{
@@ -41,8 +42,8 @@ use std::{
 
 /// How often a download looks at the clock and reports.
 const TICK: Duration = Duration::from_millis(250);
-/// How long a download waits for room on a full disk before it tries again.
-const ROOM_AGAIN: Duration = Duration::from_secs(5);
+/// How long the answer of a swarm that was asked for peers is waited for before it is asked again.
+const NO_ANSWER: Duration = Duration::from_secs(60);
 /// How soon the swarm is asked for peers again while none is connected: whoever restarted is back there in seconds.
 const LONELY: Duration = Duration::from_secs(3);
 
@@ -61,9 +62,8 @@ pub(super) struct DownloadCoordinator {
     pub sessions: HashMap<PublicKey, SessionHandle>,
     /// How peers are reached whose round trip has not been told of yet.
     pub unmeasured: HashMap<PublicKey, PathKind>,
-    pub pause: Option<Pause>,
-    /// When a pause for want of room ends.
-    try_again: Option<Instant>,
+    /// Why nothing is asked for.
+    pub halt: Halt,
     next_poll: Option<Instant>,
     pub finishing: bool,
     /// The folder's index has been told of.
@@ -81,7 +81,10 @@ impl Actor for DownloadCoordinator {
         connections.follow(ctx, |download: &mut Self, _, _| {
             fail_point!("DownloadCoordinator::TableRebuilt");
             download.want();
+            // The peers that it was told of are forgotten with it.
+            download.next_poll = None;
         });
+        self.heed_owner();
         self.find_hashes();
         ctx.run_interval(TICK, |download, ctx| {
             fail_point!("DownloadCoordinator::Tick");
@@ -115,8 +118,7 @@ impl DownloadCoordinator {
             job: None,
             sessions: HashMap::new(),
             unmeasured: HashMap::new(),
-            pause: None,
-            try_again: None,
+            halt: Halt::default(),
             next_poll: None,
             finishing: false,
             index_is_known: false,
@@ -190,11 +192,16 @@ impl DownloadCoordinator {
         };
         let (store, itself, file) = (self.parts.store.clone(), self.itself.clone(), self.file());
         let is_glance = self.spec.aim == Aim::Index;
+        let wish = Arc::clone(&self.kept.wish);
         tokio::spawn(async move {
             if is_glance {
                 let opened = Job::glance(spec).map(|job| OpenJob { job, shared: None });
                 return itself.do_send(JobOpened(opened));
             }
+            // Stopped before it began: what is removed must not come back.
+            let Some(_opening) = wish.begin_opening().await else {
+                return;
+            };
             let opened = match store.open_job(spec).await {
                 Ok(job) => {
                     // What is stored of it can be served from now on; if not, it is fetched all the same.
@@ -224,10 +231,9 @@ impl DownloadCoordinator {
             }
         }
         self.job = Some(Opened { job, shared, storing });
-        let mut actions = self.state.restart(held, wanted);
-        actions.extend(self.state.resume());
+        let actions = self.state.restart(held, wanted);
         self.carry_out(actions);
-        self.finish_if_complete();
+        self.heed();
     }
 
     pub(super) fn join(&mut self, session: &SessionHandle) {
@@ -345,8 +351,12 @@ impl DownloadCoordinator {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = now();
-        if self.try_again.is_some_and(|at| at <= now) {
-            self.resume();
+        if !self.halt.agrees_with(self.kept.wish.is_paused()) {
+            // A message about it that was lost.
+            self.heed_owner();
+        }
+        if self.halt.on_tick(now) {
+            self.heed();
         }
         let own_pause = self.parts.receiving.available() == 0;
         let actions = self.state.on_tick(own_pause, now);
@@ -357,7 +367,7 @@ impl DownloadCoordinator {
             self.poll_peers();
         }
         self.look_around(ctx);
-        if self.state.peers() == 0 && !self.finishing && self.pause.is_none() {
+        if self.state.peers() == 0 && !self.finishing && !self.halt.is_on() {
             self.enter(Stage::Connecting);
         }
         self.report(now);
@@ -397,7 +407,7 @@ impl DownloadCoordinator {
 
     fn poll_peers(&mut self) {
         // Until the answer comes.
-        self.next_poll = Some(now() + ROOM_AGAIN * 12);
+        self.next_poll = Some(now() + NO_ANSWER);
         let (asked, itself) = (self.spec.swarm.peers(self.file()), self.itself.clone());
         tokio::spawn(async move {
             itself.do_send(PeersFound(asked.await));
@@ -426,26 +436,5 @@ impl DownloadCoordinator {
             interval.max(LONELY)
         };
         self.next_poll = Some(now() + wait);
-    }
-
-    /// Stands still. For want of room: until there is some.
-    pub(super) fn hold(&mut self, why: Pause) {
-        self.try_again = matches!(why, Pause::NoSpace(_)).then(|| now() + ROOM_AGAIN);
-        self.pause = Some(why.clone());
-        let actions = self.state.pause();
-        self.carry_out(actions);
-        self.enter(Stage::Paused(why));
-    }
-
-    pub(super) fn resume(&mut self) {
-        self.try_again = None;
-        self.pause = None;
-        if self.job.is_none() {
-            return;
-        }
-        self.enter(Stage::Connecting);
-        let actions = self.state.resume();
-        self.carry_out(actions);
-        self.finish_if_complete();
     }
 }

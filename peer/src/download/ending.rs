@@ -23,7 +23,7 @@ use std::{
 
 impl DownloadCoordinator {
     pub(super) fn finish_if_complete(&mut self) {
-        let ready = self.state.is_complete() && !self.finishing && self.pause.is_none();
+        let ready = self.state.is_complete() && !self.finishing && !self.halt.is_on();
         let Some(opened) = self.job.as_ref().filter(|_| ready) else {
             return;
         };

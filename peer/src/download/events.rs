@@ -5,13 +5,10 @@ use super::{
     aim::standing,
     chunks::Arrival,
     kept::now,
-    messages::{
-        HashesFound, JobFinished, JobOpened, MorePeers, PauseDownload, PeersFound, ResumeDownload,
-        StopDownload,
-    },
+    messages::{HashesFound, JobFinished, JobOpened, MorePeers, PeersFound, StopDownload},
     source::Room,
     state::Action,
-    status::{Pause, Stage},
+    status::Stage,
     storing::{ChunkStored, Stored},
 };
 use crate::{
@@ -213,11 +210,6 @@ impl DownloadCoordinator {
             self.fail(failure, ctx);
         }
     }
-
-    fn no_room(&mut self, failure: Failure) {
-        self.trouble("disk-full", failure.message.clone());
-        self.hold(Pause::NoSpace(failure));
-    }
 }
 
 impl Handler<HashesFound> for DownloadCoordinator {
@@ -304,22 +296,6 @@ impl Handler<MorePeers> for DownloadCoordinator {
         let new = peers.into_iter().filter(|peer| !known.contains(&peer.key));
         self.spec.seeders.extend(new.take(room));
         self.want();
-    }
-}
-
-impl Handler<PauseDownload> for DownloadCoordinator {
-    type Result = ();
-    fn handle(&mut self, _: PauseDownload, _ctx: &mut Self::Context) {
-        fail_point!("DownloadCoordinator::PauseDownload");
-        self.hold(Pause::Owner);
-    }
-}
-
-impl Handler<ResumeDownload> for DownloadCoordinator {
-    type Result = ();
-    fn handle(&mut self, _: ResumeDownload, _ctx: &mut Self::Context) {
-        fail_point!("DownloadCoordinator::ResumeDownload");
-        self.resume();
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     actor::DownloadCoordinator,
     messages::{MorePeers, PauseDownload, ResumeDownload, StopDownload},
     status::{DownloadStatus, Stage},
+    wish::Wish,
 };
 use crate::{error::Failure, event::Done};
 use p2p_shared::{
@@ -15,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, watch},
     task::spawn_blocking,
+    time::timeout,
 };
 
 /// How long a download that is told to stop may take.
@@ -27,6 +29,7 @@ pub struct DownloadHandle {
     handle: Handle<DownloadCoordinator>,
     life: Arc<Mutex<Option<Life>>>,
     status: watch::Receiver<DownloadStatus>,
+    wish: Arc<Wish>,
 }
 
 impl DownloadHandle {
@@ -35,12 +38,14 @@ impl DownloadHandle {
         handle: Handle<DownloadCoordinator>,
         life: Life,
         status: watch::Receiver<DownloadStatus>,
+        wish: Arc<Wish>,
     ) -> Self {
         Self {
             file,
             handle,
             life: Arc::new(Mutex::new(Some(life))),
             status,
+            wish,
         }
     }
 
@@ -57,7 +62,7 @@ impl DownloadHandle {
     /// Waits until it is done or has failed. A download that nobody can be reached for goes on waiting: who wants to give up
     /// watches [`Self::status`].
     pub async fn finished(&self) -> Result<Done, Failure> {
-        let mut status = self.status.clone();
+        let mut status = self.status();
         let last = status.wait_for(|status| status.stage.is_over()).await;
         match last.map(|status| status.stage.clone()) {
             Ok(Stage::Done(done)) => Ok(done),
@@ -73,20 +78,29 @@ impl DownloadHandle {
         self.handle.call(MorePeers(peers)).await
     }
 
-    /// Stands still until told to go on.
+    /// Stands still until told to go on; across crashes of its actor, too.
     pub async fn pause(&self) -> Result<(), CallError> {
-        self.handle.call(PauseDownload).await
+        self.wish.set_paused(true);
+        heard(self.handle.call(PauseDownload).await)
     }
 
     /// Goes on.
     pub async fn resume(&self) -> Result<(), CallError> {
-        self.handle.call(ResumeDownload).await
+        self.wish.set_paused(false);
+        heard(self.handle.call(ResumeDownload).await)
     }
 
-    /// Ends it. What was fetched stays on disk, durable; trackers are told that nothing of it is here any more if `leave`.
+    /// Ends it. What was fetched stays on disk, durable; trackers are told that nothing of it is here any more if `leave`,
+    /// and the job on disk is nobody's when this returns.
     pub async fn stop(&self, leave: bool) {
+        self.wish.stop();
+        let mut answer = self.handle.call(StopDownload { leave }).await;
+        if let Err(CallError::Crashed) = answer {
+            // The next life does what this one could not.
+            answer = self.handle.call(StopDownload { leave }).await;
+        }
         // No answer: it is down, or over already.
-        let job = self.handle.call(StopDownload { leave }).await.ok().flatten();
+        let job = answer.ok().flatten();
         if let Some(job) = job {
             let flushed = spawn_blocking(move || job.flush()).await;
             if let Ok(Err(error)) = flushed {
@@ -99,5 +113,16 @@ impl DownloadHandle {
                 tracing::warn!(file = %self.file, "a download had to be cut off");
             }
         }
+        if leave && timeout(STOP, self.wish.opened()).await.is_err() {
+            tracing::debug!(file = %self.file, "still being opened; whoever removes it waits its turn");
+        }
+    }
+}
+
+/// An actor that crashed over it heeds it in its next life.
+fn heard(answer: Result<(), CallError>) -> Result<(), CallError> {
+    match answer {
+        Err(CallError::Crashed) => Ok(()),
+        answer => answer,
     }
 }

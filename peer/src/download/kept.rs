@@ -5,6 +5,7 @@ use super::{
     progress::Report,
     status::{DownloadStatus, Stage},
     storing::Storing,
+    wish::Wish,
 };
 use crate::{connection::state::Reach, error::Failure, p2p::shelf::Shared, storage::Job};
 use p2p_shared::id::{ChunkHash, PublicKey};
@@ -25,6 +26,8 @@ pub(super) struct Kept {
     pub fetched: AtomicU64,
     /// Peers whose ban its owner has been told of.
     banned: Mutex<HashSet<PublicKey>>,
+    /// What its owner wants.
+    pub wish: Arc<Wish>,
 }
 
 impl Kept {
@@ -51,6 +54,7 @@ impl Kept {
             began: now(),
             fetched: AtomicU64::new(0),
             banned: Mutex::default(),
+            wish: Arc::new(Wish::new(spec.paused)),
         }
     }
 

@@ -1,8 +1,9 @@
 //! One download: from a manifest to a file under its name.
 //!
-//! In reading order: what of it is wanted ([`aim`]), where each chunk is ([`chunks`]), which one comes next ([`picker`]), what a peer is good for
-//! ([`score`], [`source`]), what to do about all of it ([`state`]), how far it is ([`progress`]), where the list of hashes
-//! comes from ([`hashes`]), who knows the swarm ([`swarm`]). Around that the DownloadCoordinator actor, transient and
+//! In reading order: what of it is wanted ([`aim`]), where each chunk is ([`chunks`]), which one comes next ([`picker`]), what a peer is
+//! good for ([`score`], [`source`]), what to do about all of it ([`state`]), whether to do anything (`halt`), how far it is
+//! ([`progress`]), where the list of hashes comes from ([`hashes`]), who knows the swarm ([`swarm`]). Around that the
+//! DownloadCoordinator actor, transient and
 //! rebuilt from the job on disk; verified chunks reach the disk through `storing`.
 
 mod actor;
@@ -10,10 +11,12 @@ pub mod aim;
 pub mod chunks;
 mod ending;
 mod events;
+mod halt;
 mod handle;
 pub mod hashes;
 mod kept;
 mod messages;
+mod pausing;
 pub mod picker;
 pub mod progress;
 pub mod score;
@@ -22,6 +25,7 @@ pub mod state;
 mod status;
 mod storing;
 pub mod swarm;
+mod wish;
 
 pub use handle::DownloadHandle;
 pub use status::{DownloadStatus, Pause, Stage};
@@ -69,6 +73,8 @@ pub struct DownloadSpec {
     pub seeders: Vec<PeerHint>,
     /// Who knows more of them.
     pub swarm: Arc<dyn Swarm>,
+    /// Whether it stands still until its owner says otherwise.
+    pub paused: bool,
     /// Where it reports to: phases, progress, paths, warnings, and `done`.
     pub sink: EventSink,
 }
@@ -80,7 +86,7 @@ pub struct DownloadSpec {
 pub fn start(parts: DownloadParts, spec: DownloadSpec) -> DownloadHandle {
     let file = spec.manifest.hash;
     let kept = Arc::new(Kept::new(&spec));
-    let status = kept.status.subscribe();
+    let (status, wish) = (kept.status.subscribe(), Arc::clone(&kept.wish));
     let (for_actor, at_end) = (Arc::clone(&kept), Arc::clone(&kept));
     let child = ChildSpec::new("DownloadCoordinator", move |ctx| {
         DownloadCoordinator::new(parts.clone(), spec.clone(), Arc::clone(&for_actor), ctx)
@@ -91,7 +97,7 @@ pub fn start(parts: DownloadParts, spec: DownloadSpec) -> DownloadHandle {
         }
     });
     let (handle, life) = supervise(child);
-    DownloadHandle::new(file, handle, life, status)
+    DownloadHandle::new(file, handle, life, status, wish)
 }
 
 #[cfg(test)]

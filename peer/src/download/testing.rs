@@ -221,6 +221,7 @@ impl Node {
             aim: Aim::all(),
             seeders: seeders.iter().map(|seeder| seeder.hint()).collect(),
             swarm: Arc::new(Nobody),
+            paused: false,
             sink,
         };
         start(self.parts.clone(), spec)

@@ -277,3 +277,43 @@ async fn a_download_that_crashes_is_back_and_fetches_nothing_twice() {
     // What was under way when it crashed: a window, no more.
     assert!(seeder.served() <= 60 + 32, "{}", seeder.served());
 }
+
+#[cfg(feature = "failpoints")]
+#[actix_rt::test]
+async fn a_pause_that_crashes_the_download_holds() {
+    let scenario = fail::FailScenario::setup();
+    let seeder = Node::start(1, Manner::Slow(Duration::from_millis(50)));
+    let leecher = Node::start(2, Manner::Honest);
+    let path = content(seeder.folder.path(), 40 * CHUNK);
+    let import = seeder.share(&path, HashAlgorithm::Sha256).await;
+    let (download, _events) = leecher.get(&import, &[&seeder]);
+    until(&download, bytes_are_at_least(3 * CHUNK as u64)).await;
+    fail::cfg("DownloadCoordinator::PauseDownload", "1*panic").unwrap();
+    download.pause().await.unwrap();
+    until(&download, |status| status.stage == Stage::Paused(Pause::Owner)).await;
+    fail::cfg("DownloadCoordinator::ResumeDownload", "1*panic").unwrap();
+    download.resume().await.unwrap();
+    let done = download.finished().await.unwrap();
+    scenario.teardown();
+    assert!(same(&path, &done.path));
+}
+
+#[cfg(feature = "failpoints")]
+#[actix_rt::test]
+async fn a_download_that_crashes_over_its_removal_does_not_come_back() {
+    let scenario = fail::FailScenario::setup();
+    let seeder = Node::start(1, Manner::Slow(Duration::from_millis(50)));
+    let leecher = Node::start(2, Manner::Honest);
+    let path = content(seeder.folder.path(), 40 * CHUNK);
+    let import = seeder.share(&path, HashAlgorithm::Sha256).await;
+    let (download, _events) = leecher.get(&import, &[&seeder]);
+    until(&download, bytes_are_at_least(3 * CHUNK as u64)).await;
+    fail::cfg("DownloadCoordinator::StopDownload", "1*panic").unwrap();
+    download.stop(true).await;
+    scenario.teardown();
+    assert!(download.finished().await.is_err());
+    let store = &leecher.parts.store;
+    assert!(store.remove(import.manifest.hash).await.unwrap().job);
+    assert_eq!(store.jobs().await.unwrap(), []);
+    assert_eq!(leecher.table.reach(import.manifest.hash).await.unwrap().active, 0);
+}

@@ -16,7 +16,7 @@ use crate::{
     connection::state::{Dialler, SessionId},
     storage::{BUFFER_SIZE, BufferPool, ReadError},
 };
-use actix::{Actor as _, Addr, Context, Handler};
+use actix::{Actor as _, ActorContext as _, Addr, Context, Handler};
 use futures_util::future::BoxFuture;
 use p2p_shared::{
     bitfield::Bitfield,
@@ -174,9 +174,11 @@ impl actix::Actor for Owner {
 
 impl Handler<ChunkEvent> for Owner {
     type Result = ();
-    fn handle(&mut self, event: ChunkEvent, _: &mut Self::Context) {
-        // The test may be over already.
-        self.0.send(event).ok();
+    fn handle(&mut self, event: ChunkEvent, ctx: &mut Self::Context) {
+        // Nobody listens any more: as gone as an owner that crashed.
+        if self.0.send(event).is_err() {
+            ctx.stop();
+        }
     }
 }
 

@@ -75,8 +75,18 @@ impl Orders {
             output: request.output.clone(),
             aim: Aim::Files(request.selection.clone()),
         };
+        let was_paused = self.is_paused(&file);
         let fetch = self.fetch(parts, sink).await?;
+        if was_paused {
+            // Who asks for it wants it to go on.
+            self.parts.paused.set(file, None)?;
+            // No answer: it is over already, or hears of it at its next tick.
+            fetch.handle.resume().await.ok();
+        }
         let ended = follow(&fetch, &name, patience, deadline).await;
+        if ended.is_ok() {
+            self.parts.seeders.set(file, None)?;
+        }
         let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
         let is_part = !request.selection.is_all() && ended.is_ok() && !self.is_share(&file).await?;
         match &ended {
@@ -105,6 +115,7 @@ impl Orders {
             output,
             aim,
         } = parts;
+        let file = manifest.hash;
         let seeders: Vec<PeerHint> = match what {
             Wanted::Ticket(ticket) => ticket
                 .seeders
@@ -114,8 +125,12 @@ impl Orders {
                     addresses: seeder.addresses.clone(),
                 })
                 .collect(),
-            Wanted::Hash(_) => Vec::new(),
+            Wanted::Hash(_) => self.seeders(&file),
         };
+        if aim != Aim::Index && !seeders.is_empty() {
+            let known = seeders.iter().map(|peer| (peer.key, peer.addresses.clone()));
+            self.parts.seeders.set(file, Some(known.collect()))?;
+        }
         // Of a look at the index nothing is written, so it is nowhere.
         let wished = (aim != Aim::Index).then(|| output.clone());
         if let Some(fetch) = online.downloads.find(&manifest.hash) {
@@ -131,6 +146,7 @@ impl Orders {
                 aim: wanted,
                 seeders,
                 swarm,
+                paused: false,
                 sink,
             });
         let fetch = fetch.await?;
@@ -139,6 +155,14 @@ impl Orders {
         fetch.handle.more_peers(hints).await.ok();
         fetch.listen(sink, Phase::Connecting);
         Ok(fetch)
+    }
+
+    /// Whom the ticket of a download named, in this run or an earlier one.
+    fn seeders(&self, file: &FileHash) -> Vec<PeerHint> {
+        let seeders = self.parts.seeders.of(file).unwrap_or_default().into_iter();
+        seeders
+            .map(|(key, addresses)| PeerHint { key, addresses })
+            .collect()
     }
 
     pub(super) async fn is_share(&self, file: &FileHash) -> Result<bool, Failure> {
@@ -151,6 +175,14 @@ impl Orders {
         self.online()?.client.stop(file);
         self.parts.store.remove(*file).await?;
         self.parts.book.set(*file, &[])
+    }
+
+    /// Strikes out what is noted of downloads that are no more. Before anybody can begin one: its notes come before its job.
+    pub(super) async fn tidy(&self) -> Result<(), Failure> {
+        let jobs = self.parts.store.jobs().await?;
+        let unfinished: Vec<_> = jobs.iter().map(|job| job.manifest.hash).collect();
+        self.parts.paused.keep_only(&unfinished)?;
+        self.parts.seeders.keep_only(&unfinished)
     }
 
     /// Takes up the shares and downloads of earlier runs.
@@ -180,13 +212,14 @@ impl Orders {
         Ok(())
     }
 
-    async fn resume_job(&self, file: FileHash) -> Result<(), Failure> {
+    pub(super) async fn resume_job(&self, file: FileHash) -> Result<(), Failure> {
         let online = self.online()?;
         let mut told = self.parts.book.of(&file);
         if told.is_empty() {
             told = online.client.configured();
         }
         let job = self.parts.store.resume_job(file).await?;
+        let (paused, seeders) = (self.is_paused(&file), self.seeders(&file));
         let swarm = swarm(online, &told);
         let aim = Aim::Files(job.spec().selection.clone());
         let wanted = aim.clone();
@@ -195,8 +228,9 @@ impl Orders {
             hashes: Some(Arc::clone(job.hashes())),
             output: job.spec().output.clone(),
             aim: wanted,
-            seeders: Vec::new(),
+            seeders,
             swarm,
+            paused,
             sink,
         });
         let fetch = start.await?;

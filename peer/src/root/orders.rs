@@ -2,6 +2,7 @@
 //! of their own.
 
 use super::{
+    book::Book,
     downloads::Downloads,
     tickets::Maker,
     trackers::{NamedTrackers, TrackerBook},
@@ -15,7 +16,11 @@ use crate::{
     p2p::session::news::SessionInfo,
     storage::{ChunkStoreHandle, JobInfo, Served},
 };
-use p2p_shared::{crypto::identity::Identity, id::FileHash, manifest::Manifest};
+use p2p_shared::{
+    crypto::identity::Identity,
+    id::{FileHash, PublicKey},
+    manifest::Manifest,
+};
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -39,6 +44,10 @@ pub(super) struct Parts {
     named: NamedTrackers,
     /// The data folder: what is in it is nobody else's.
     pub(super) data: PathBuf,
+    /// The downloads that are to stand still.
+    pub(super) paused: Book<bool>,
+    /// Whom the tickets of downloads named.
+    pub(super) seeders: Book<Vec<(PublicKey, Vec<SocketAddr>)>>,
     /// What is seeded. Kept open, for the store forgets of a closed share that its source was found to have changed.
     seeded: Mutex<HashMap<FileHash, Arc<Served>>>,
     /// None in a peer that only looks into its data folder.
@@ -96,6 +105,8 @@ impl Orders {
             book: TrackerBook::open(&config.data)?,
             named,
             data: config.data.clone(),
+            paused: Book::open(&config.data, "paused.json")?,
+            seeders: Book::open(&config.data, "seeders.json")?,
             seeded: Mutex::default(),
             online,
         };
@@ -145,9 +156,11 @@ impl Orders {
 
     fn job_info(&self, job: &JobInfo) -> ShareInfo {
         let online = self.parts.online.as_ref();
-        let state = match online.and_then(|online| online.downloads.find(&job.manifest.hash)) {
-            Some(_) => ShareState::Downloading,
-            None => ShareState::Waiting,
+        let under_way = online.is_some_and(|online| online.downloads.find(&job.manifest.hash).is_some());
+        let state = match (self.is_paused(&job.manifest.hash), under_way) {
+            (true, _) => ShareState::Paused,
+            (false, true) => ShareState::Downloading,
+            (false, false) => ShareState::Waiting,
         };
         let path = job.output.join(job.manifest.name.as_str());
         let bytes = job.held_bytes;
@@ -170,6 +183,8 @@ impl Orders {
         self.seeded().remove(&share.hash);
         self.parts.store.remove(share.hash).await?;
         self.parts.book.set(share.hash, &[])?;
+        self.parts.paused.set(share.hash, None)?;
+        self.parts.seeders.set(share.hash, None)?;
         Ok(share)
     }
 

@@ -34,7 +34,7 @@ use fail::fail_point;
 use p2p_shared::{
     bitfield::Bitfield,
     id::{ChunkIndex, FileHash},
-    protocol::{MAX_BITFIELD, PeerMessage},
+    protocol::{DetachReason, MAX_BITFIELD, PeerMessage},
 };
 use std::{
     collections::HashMap,
@@ -79,6 +79,10 @@ impl Actor for PeerSession {
             }
             let actions = session.state.on_tick(now());
             session.carry_out(actions, ctx);
+            for file in session.farewell.abandoned(now()) {
+                let actions = session.state.detach(file, false, DetachReason::Stopped);
+                session.carry_out(actions, ctx);
+            }
         });
     }
 }

@@ -4,10 +4,10 @@ use super::{
     close::CloseReason,
     news::{ChunkEvent, ChunkNews, Detached},
 };
-use crate::connection::state::SessionId;
+use crate::{connection::state::SessionId, orphan::Orphans};
 use actix::Recipient;
 use p2p_shared::id::{FileHash, PublicKey};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 use tokio::sync::oneshot;
 
 /// Who has to be told, and what.
@@ -16,6 +16,7 @@ pub(super) struct Farewell {
     peer: PublicKey,
     /// Who fetches which file.
     owners: HashMap<FileHash, Recipient<ChunkEvent>>,
+    orphans: Orphans,
     reason: Option<CloseReason>,
     closed: Option<oneshot::Sender<CloseReason>>,
 }
@@ -26,6 +27,7 @@ impl Farewell {
             session,
             peer,
             owners: HashMap::new(),
+            orphans: Orphans::default(),
             reason: None,
             closed: Some(closed),
         }
@@ -50,6 +52,13 @@ impl Farewell {
         if last {
             self.owners.remove(&file);
         }
+    }
+
+    /// The files that are fetched for somebody who crashed and did not come back.
+    pub(super) fn abandoned(&mut self, now: Instant) -> Vec<FileHash> {
+        let owners = self.owners.iter();
+        let owners = owners.map(|(file, owner)| (*file, owner.connected()));
+        self.orphans.on_tick(owners, now)
     }
 
     /// Why it ends. The first reason is the one that counts, and comes back.

@@ -285,6 +285,27 @@ async fn a_silent_peer_is_given_up_after_twenty_seconds() {
 }
 
 #[actix_rt::test]
+async fn what_is_fetched_for_somebody_who_crashed_and_does_not_come_back_is_given_up() {
+    let (near, far) = connection(KERNEL, pool(8)).await;
+    let near = session(near, MemoryShelf::default());
+    let mut puppet = Puppet::new(far);
+    let heard = Heard::of(&near.session, file(1).wanted());
+    puppet
+        .find(|message| matches!(message, PeerMessage::Attach { .. }).then_some(()))
+        .await;
+    drop(heard);
+    puppet.offer(file(1).file, 5).await;
+    tokio::time::pause();
+    let reason = puppet
+        .find(|message| match message {
+            PeerMessage::Detach { reason, .. } => Some(*reason),
+            _ => None,
+        })
+        .await;
+    assert_eq!(reason, DetachReason::Stopped);
+}
+
+#[actix_rt::test]
 async fn a_peer_that_does_not_read_is_given_up_though_it_goes_on_talking() {
     let (near, far) = connection(64 * 1024, pool(8)).await;
     let near = session(near, MemoryShelf::with([file(1)]));

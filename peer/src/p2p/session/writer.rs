@@ -98,6 +98,9 @@ impl Writer {
     }
 
     async fn write(&mut self, mut bytes: &[u8]) -> Result<(), CloseReason> {
+        fail::fail_point!("session::write", |_| Err(CloseReason::Io(
+            std::io::ErrorKind::BrokenPipe
+        )));
         while !bytes.is_empty() {
             let written = timeout(STUCK, self.sink.write(bytes)).await;
             let written = written.map_err(|_| CloseReason::Silent)?;

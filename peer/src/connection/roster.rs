@@ -1,0 +1,198 @@
+//! What a crash of the table of connections must not cost: the sessions that run, the dials under way, who was banned.
+//!
+//! Promises that everything is written down here before the table is told of it, so that a table which was rebuilt finds
+//! all of it as it is, whatever message the crash took with it. Decides nothing: who is kept, dialled and turned away is the
+//! table's business. Outlives every life of the table; held by the [`Host`](super::host::Host), locked for a look only.
+
+use super::state::SessionId;
+use crate::p2p::session::{SessionHandle, close::CloseReason, news::SessionNews};
+use p2p_shared::id::{FileHash, PublicKey};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The roster of running sessions. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SharedRoster(Arc<Mutex<Roster<SessionHandle>>>);
+
+impl SharedRoster {
+    pub(super) fn look(&self) -> MutexGuard<'_, Roster<SessionHandle>> {
+        // Entries are put in and taken out whole, so a panic elsewhere leaves the roster right.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who is here, on the way, or not let in. `S` is the way to a session.
+#[derive(Debug)]
+pub(super) struct Roster<S> {
+    /// In the order in which they began.
+    sessions: BTreeMap<SessionId, Guest<S>>,
+    dials: BTreeSet<PublicKey>,
+    banned: BTreeSet<PublicKey>,
+    last: SessionId,
+    /// Why nobody is let in any more.
+    closed: Option<CloseReason>,
+}
+
+/// A running session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Guest<S> {
+    /// The way to it.
+    pub session: S,
+    /// The files that its peer attached.
+    pub attached: BTreeSet<FileHash>,
+}
+
+/// Everything that a rebuilt table has to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Muster<S> {
+    pub guests: Vec<Guest<S>>,
+    pub dials: Vec<PublicKey>,
+    pub banned: Vec<PublicKey>,
+}
+
+impl<S> Default for Roster<S> {
+    fn default() -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            dials: BTreeSet::new(),
+            banned: BTreeSet::new(),
+            last: SessionId(0),
+            closed: None,
+        }
+    }
+}
+
+impl<S: Clone> Roster<S> {
+    /// A name for a session that is about to begin; later ones are greater.
+    pub(super) fn next_session(&mut self) -> SessionId {
+        self.last.0 += 1;
+        self.last
+    }
+
+    /// A session runs, and a dial of its peer has come to its end with that. Nobody is let in any more: why.
+    pub(super) fn on_begun(&mut self, id: SessionId, peer: &PublicKey, session: S) -> Option<CloseReason> {
+        self.dials.remove(peer);
+        let attached = BTreeSet::new();
+        self.sessions.insert(id, Guest { session, attached });
+        self.closed.clone()
+    }
+
+    /// A session reports.
+    pub(super) fn on_news(&mut self, id: SessionId, news: &SessionNews) {
+        match (news, self.sessions.get_mut(&id)) {
+            (SessionNews::Closed(_), _) => drop(self.sessions.remove(&id)),
+            (SessionNews::Attached(file), Some(guest)) => drop(guest.attached.insert(*file)),
+            (SessionNews::Detached(file), Some(guest)) => drop(guest.attached.remove(file)),
+            // Nothing that a rebuilt table would have to know.
+            (SessionNews::Useful | SessionNews::Learned { .. }, _) | (_, None) => {}
+        }
+    }
+
+    /// A dial begins.
+    pub(super) fn on_dial(&mut self, peer: PublicKey) {
+        self.dials.insert(peer);
+    }
+
+    /// A dial led to nothing.
+    pub(super) fn on_dial_failed(&mut self, peer: &PublicKey) {
+        self.dials.remove(peer);
+    }
+
+    /// Whether a dial is under way.
+    pub(super) fn is_dialling(&self, peer: &PublicKey) -> bool {
+        self.dials.contains(peer)
+    }
+
+    /// Nobody deals with this peer any more.
+    pub(super) fn ban(&mut self, peer: PublicKey) {
+        self.banned.insert(peer);
+    }
+
+    /// Lets nobody in from now on; the sessions that are to be ended.
+    pub(super) fn close(&mut self, reason: CloseReason) -> Vec<S> {
+        self.closed = Some(reason);
+        self.sessions
+            .values()
+            .map(|guest| guest.session.clone())
+            .collect()
+    }
+
+    /// Everything, for a table that begins.
+    pub(super) fn muster(&self) -> Muster<S> {
+        Muster {
+            guests: self.sessions.values().cloned().collect(),
+            dials: self.dials.iter().copied().collect(),
+            banned: self.banned.iter().copied().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use p2p_shared::protocol::GoodbyeReason;
+
+    const PEER: PublicKey = PublicKey([1; 32]);
+    const OTHER: PublicKey = PublicKey([2; 32]);
+    const FILE: FileHash = FileHash([3; 32]);
+
+    fn stopped() -> CloseReason {
+        CloseReason::Ours(GoodbyeReason::Stopped)
+    }
+
+    #[test]
+    fn a_session_is_known_with_what_its_peer_attached_until_it_ends() {
+        let mut roster = Roster::default();
+        let (one, two) = (roster.next_session(), roster.next_session());
+        assert!(one < two);
+        assert!(roster.on_begun(one, &PEER, "one").is_none());
+        assert!(roster.on_begun(two, &OTHER, "two").is_none());
+        roster.on_news(one, &SessionNews::Attached(FILE));
+        roster.on_news(two, &SessionNews::Attached(FILE));
+        roster.on_news(two, &SessionNews::Detached(FILE));
+        let guest = |session, files: &[FileHash]| Guest {
+            session,
+            attached: files.iter().copied().collect(),
+        };
+        assert_eq!(roster.muster().guests, [guest("one", &[FILE]), guest("two", &[])]);
+        roster.on_news(one, &SessionNews::Closed(stopped()));
+        assert_eq!(roster.muster().guests, [guest("two", &[])]);
+    }
+
+    #[test]
+    fn a_dial_is_under_way_until_it_led_to_a_session_or_to_nothing() {
+        let mut roster = Roster::default();
+        roster.on_dial(PEER);
+        roster.on_dial(OTHER);
+        assert_eq!(roster.muster().dials, [PEER, OTHER]);
+        let session = roster.next_session();
+        roster.on_begun(session, &PEER, ());
+        assert!(!roster.is_dialling(&PEER) && roster.is_dialling(&OTHER));
+        roster.on_dial_failed(&OTHER);
+        assert_eq!(roster.muster().dials, []);
+    }
+
+    #[test]
+    fn a_ban_is_remembered() {
+        let mut roster = Roster::<()>::default();
+        roster.ban(PEER);
+        assert_eq!(roster.muster().banned, [PEER]);
+    }
+
+    #[test]
+    fn when_it_is_closed_everybody_is_to_go_and_nobody_is_let_in() {
+        let mut roster = Roster::default();
+        let (one, two) = (roster.next_session(), roster.next_session());
+        roster.on_begun(one, &PEER, "one");
+        assert_eq!(roster.close(stopped()), ["one"]);
+        let why = roster.on_begun(two, &OTHER, "two");
+        assert!(
+            matches!(why, Some(CloseReason::Ours(GoodbyeReason::Stopped))),
+            "{why:?}"
+        );
+        // Both are there until they have ended.
+        assert_eq!(roster.muster().guests.len(), 2);
+    }
+}
