@@ -14,6 +14,7 @@ pub mod chunker;
 pub mod crypto;
 pub mod folder_index;
 pub mod hash;
+pub mod holepunch;
 pub mod id;
 #[cfg(feature = "runtime")]
 pub mod logger;

@@ -6,7 +6,7 @@ mod flags;
 
 pub use flags::{Cli, Command, Flags, LogFormat};
 
-use crate::relay::RelayLimits;
+use crate::{relay::RelayLimits, rendezvous::PORTS};
 use file::FileConfig;
 use p2p_shared::tracker_url::check_tracker_url;
 use std::{
@@ -44,6 +44,8 @@ pub struct Config {
     pub workers: usize,
     /// What the relay allows.
     pub relay: RelayLimits,
+    /// Where it answers STUN; `None`: beside the address that it listens on, if the ports are free.
+    pub udp: Option<[SocketAddr; 2]>,
 }
 
 impl Config {
@@ -58,7 +60,14 @@ impl Config {
             lease: DEFAULT_LEASE,
             workers: 1,
             relay: RelayLimits::default(),
+            udp: None,
         }
+    }
+
+    /// Where it answers STUN unless told: beside `address`. A tracker on any free port takes any free ports for this, too.
+    pub(crate) fn udp_beside(&self, address: SocketAddr) -> [SocketAddr; 2] {
+        let any = self.listen.port() == 0;
+        PORTS.map(|port| SocketAddr::new(address.ip(), if any { 0 } else { port }))
     }
 
     /// Where the relay of a tracker is that listens at `address`. A path if only the peer knows how it reached the tracker.
@@ -115,6 +124,7 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
     if let Some(url) = &public_url {
         check_tracker_url(url).map_err(|error| ConfigError(format!("public-url {url:?}: {error}")))?;
     }
+    let file_udp = file.udp_listen;
     let file_relay = (file.relay_tunnels, file.relay_rate, file.relay_month);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = Config {
@@ -128,6 +138,7 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
             .or(file.workers)
             .map_or(cores, |workers| workers.get().into()),
         relay: relay_limits(flags, &file_relay),
+        udp: udp(&flags.udp_listen, file_udp.as_deref())?,
     };
     let logging = Logging {
         format: flags.log_format.or(file.log_format).unwrap_or_default(),
@@ -138,6 +149,23 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
             .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
     };
     Ok((config, logging))
+}
+
+fn udp(flags: &[SocketAddr], file: Option<&[SocketAddr]>) -> Result<Option<[SocketAddr; 2]>, ConfigError> {
+    let said = if flags.is_empty() {
+        file.unwrap_or_default()
+    } else {
+        flags
+    };
+    match said {
+        [] => Ok(None),
+        &[first, second] if first != second || first.port() == 0 => Ok(Some([first, second])),
+        _ => {
+            let detail =
+                "udp-listen: two different addresses are needed, so that peers learn how their NAT maps";
+            Err(ConfigError(detail.to_owned()))
+        }
+    }
 }
 
 fn relay_limits(

@@ -2,7 +2,7 @@
 //!
 //! [`Tracker::start`] runs one, in the program as in tests. In reading order: [`config`] (what it is told), `root` (what is
 //! started in which order), `server` and `api` (what peers see), `registry` (who is online and who holds what),
-//! `relay` (bytes between peers that cannot reach each other), `catalogue` (how files come in), `storage` (what survives a restart).
+//! `relay` (bytes between peers that cannot reach each other), `rendezvous` (from where they are seen), `catalogue` (how files come in), `storage` (what survives a restart).
 
 mod api;
 mod catalogue;
@@ -12,6 +12,7 @@ mod data;
 pub mod open_files;
 mod registry;
 mod relay;
+mod rendezvous;
 mod root;
 mod server;
 mod storage;

@@ -35,7 +35,9 @@ impl Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let code = match &error {
-            StartError::Listen { .. } | StartError::Data(DataError::Locked(_)) => EXIT_CONFIGURATION,
+            StartError::Listen { .. }
+            | StartError::ListenUdp { .. }
+            | StartError::Data(DataError::Locked(_)) => EXIT_CONFIGURATION,
             StartError::Data(DataError::Io { .. }) | StartError::Database { .. } => EXIT_DISK,
             StartError::System(_) => EXIT_ESCALATED,
         };

@@ -1,7 +1,7 @@
 //! Brings the tracker up in order and takes it down in reverse.
 //!
-//! `TrackerRoot`: data folder → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → [`RelayHub`] → HTTP server. On
-//! the way down: not ready → relayed peers are told, no new connections, requests in flight finish (10 s) → registry hands over what it knows → writer
+//! `TrackerRoot`: data folder → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → [`RelayHub`] → [`Rendezvous`] → HTTP server.
+//! On the way down: not ready → relayed peers are told, no new connections, requests in flight finish (10 s) → registry hands over what it knows → writer
 //! flushes. A part that crashes again and again takes the tracker down, for the service manager to start it anew.
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         token::Tokens,
     },
     relay::{RelayHandle, RelayHub},
+    rendezvous::{Rendezvous, Sockets},
     server,
     storage::{
         Scope, Store, StoreError, Write,
@@ -74,6 +75,14 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// An address for the rendezvous cannot be had.
+    #[error("cannot answer on UDP at {address}: {error}; choose other addresses with --udp-listen")]
+    ListenUdp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The system gives no threads or no randomness, or a part crashed at once.
     #[error("cannot start: {0}")]
     System(String),
@@ -121,6 +130,7 @@ impl TrackerRoot {
         let store = open(&config).await?;
         let listener = listen(config.listen)?;
         let address = listener.local_addr().map_err(system)?;
+        let sockets = udp(&config, address)?;
 
         let mut supervisor = Supervisor::new();
         let writer = start_writer(&mut supervisor, Arc::clone(&store), clock);
@@ -136,11 +146,15 @@ impl TrackerRoot {
         let registry = start_registry(&mut supervisor, parts);
         registry.up().await.map_err(system)?;
         let hub = start_hub(&mut supervisor);
+        let udp_ports = sockets.as_ref().map_or_else(Vec::new, Sockets::ports);
+        if let Some(sockets) = sockets {
+            start_rendezvous(&mut supervisor, sockets, clock);
+        }
         let limits = (config.relay, config.lease);
         let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url);
 
         let tokens = Tokens::new().map_err(system)?;
-        let api = Api::new(
+        let mut api = Api::new(
             registry,
             relay,
             writer,
@@ -149,6 +163,7 @@ impl TrackerRoot {
             clock,
             config.lease,
         );
+        api.udp_ports = udp_ports.into();
         let server = server::start(listener, api.clone(), config.workers).map_err(system)?;
         let root = Self {
             supervisor,
@@ -239,6 +254,29 @@ fn start_writer(supervisor: &mut Supervisor, store: Arc<dyn Store>, clock: Clock
     .deadline(ANSWER_WITHIN)
     .before_stop(|writer| StoreWriterHandle::new(writer).flush());
     StoreWriterHandle::new(supervisor.start(spec))
+}
+
+/// The sockets of the rendezvous. Ports that nobody asked for and that are taken are done without.
+fn udp(config: &Config, address: SocketAddr) -> Result<Option<Sockets>, StartError> {
+    let addresses = config.udp.unwrap_or_else(|| config.udp_beside(address));
+    match Sockets::bind(addresses) {
+        Ok(sockets) => {
+            let [first, second] = sockets.addresses;
+            tracing::info!(%first, %second, "rendezvous answers on UDP");
+            Ok(Some(sockets))
+        }
+        Err((address, error)) if config.udp.is_none() => {
+            tracing::warn!(%address, %error, "no rendezvous: choose addresses with --udp-listen");
+            Ok(None)
+        }
+        Err((address, error)) => Err(StartError::ListenUdp { address, error }),
+    }
+}
+
+fn start_rendezvous(supervisor: &mut Supervisor, sockets: Sockets, clock: Clock) {
+    let spec = ChildSpec::new("Rendezvous", move |_| Rendezvous::new(sockets.clone(), clock));
+    // Nobody talks to it but over its sockets.
+    drop(supervisor.start(spec));
 }
 
 fn start_hub(supervisor: &mut Supervisor) -> Handle<RelayHub> {

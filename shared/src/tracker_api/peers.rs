@@ -62,6 +62,9 @@ pub struct RegisterResponse {
     /// Where this tracker relays: a `ws` or `wss` URL, or a path below the tracker's own.
     #[serde(default)]
     pub relay_url: Option<String>,
+    /// UDP ports at which this tracker's host answers STUN Binding requests (RFC 8489): two, or none.
+    #[serde(default)]
+    pub udp_ports: Vec<u16>,
 }
 
 /// "Still here." Says what has changed; what is absent stays as it was.

@@ -5,9 +5,11 @@ use p2p_shared::tracker_api::{Have, RegisterResponse};
 use p2p_tests::lab::Lab;
 use p2p_tests::programs::Tracker;
 use p2p_tests::relay_client::{Registered, visit};
+use p2p_tests::stun_client;
 use p2p_tests::tracker_caller::{Answer, Caller};
 use reqwest::Method;
 use serde_json::json;
+use std::net::SocketAddr;
 
 use crate::{TRIES, Tour, content, end_well, failing};
 
@@ -91,7 +93,7 @@ fn track(name: &str) -> String {
     end_well(tracker.program)
 }
 
-/// Two peers at the relay: what breaks in the middle works when it is tried again.
+/// Two peers at the relay, and one at the rendezvous: what breaks in the middle works when it is tried again.
 fn relay(name: &str, tracker: &Tracker, caller: &Caller) {
     let address = tracker.address();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -103,7 +105,15 @@ fn relay(name: &str, tracker: &Tracker, caller: &Caller) {
             let (key, token) = (identity.public_key(), session.token);
             Registered { key, token }
         });
-        runtime.block_on(async { tokio::spawn(visit(address, peers)).await.is_ok() })
+        let is_seen = || {
+            let peer = caller.register(&Identity::from_secret([5; 32]), 6881);
+            peer.is_ok_and(|peer| {
+                let at = SocketAddr::new(address.ip(), peer.udp_ports[0]);
+                stun_client::binding(at).is_ok()
+            })
+        };
+        let is_seen = is_seen();
+        runtime.block_on(async { tokio::spawn(visit(address, peers)).await.is_ok() }) && is_seen
     });
     let visits: Vec<bool> = visits.collect();
     assert!(visits.contains(&true), "{name}: the relay does not come back");

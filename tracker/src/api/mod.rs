@@ -59,6 +59,8 @@ pub(crate) struct Api {
     pub(crate) keys: KeyRing,
     pub(crate) clock: Clock,
     pub(crate) lease: Duration,
+    /// Where the rendezvous answers, if it does.
+    pub(crate) udp_ports: Arc<[u16]>,
     /// Set while the tracker is shutting down.
     pub(crate) draining: Arc<AtomicBool>,
     large_bodies: Arc<Semaphore>,
@@ -83,6 +85,7 @@ impl Api {
             keys,
             clock,
             lease,
+            udp_ports: Arc::default(),
             draining: Arc::default(),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
         }

@@ -79,6 +79,7 @@ pub(super) async fn register(
         lease: api.lease_seconds(),
         observed_address: observed,
         relay_url: Some(api.relay.url().to_owned()),
+        udp_ports: api.udp_ports.to_vec(),
     }))
 }
 

@@ -19,6 +19,7 @@ pub(super) struct FileConfig {
     pub(super) public_url: Option<String>,
     pub(super) lease: Option<u32>,
     pub(super) workers: Option<NonZeroU8>,
+    pub(super) udp_listen: Option<Vec<SocketAddr>>,
     pub(super) relay_tunnels: Option<u32>,
     pub(super) relay_rate: Option<u64>,
     pub(super) relay_month: Option<u64>,

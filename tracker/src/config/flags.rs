@@ -86,6 +86,17 @@ pub struct Flags {
     )]
     pub workers: Option<NonZeroU8>,
 
+    /// Where to answer STUN, two addresses (twice, or with a comma) [default: ports 3478 and 3479 beside --listen, if free]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_UDP_LISTEN",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub udp_listen: Vec<SocketAddr>,
+
     /// Relayed tunnels that a peer may have at a time; 0: no limit [default: 64]
     #[arg(
         long,

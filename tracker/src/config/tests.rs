@@ -44,6 +44,31 @@ fn a_flag_wins_over_the_file() {
 }
 
 #[test]
+fn stun_is_answered_at_two_addresses_or_beside_the_tracker() {
+    let udp = |arguments: &[&str], text: &str| {
+        let flags = cli(&[&["--data", "/d"], arguments].concat()).flags;
+        merge(&flags, file(text).unwrap()).map(|(config, _)| config)
+    };
+    let config = udp(&["--listen", "0.0.0.0:80"], "").unwrap();
+    assert_eq!(config.udp, None);
+    let beside = config
+        .udp_beside(config.listen)
+        .map(|address| address.to_string());
+    assert_eq!(beside, ["0.0.0.0:3478", "0.0.0.0:3479"]);
+    let any = udp(&["--listen", "127.0.0.1:0"], "").unwrap();
+    let beside = any.udp_beside("127.0.0.1:4711".parse().unwrap());
+    assert!(beside.iter().all(|address| address.port() == 0));
+    let text = "udp-listen = [\"[::]:1\", \"[::]:2\"]";
+    let config = udp(&["--udp-listen", "127.0.0.1:5,127.0.0.1:6"], text).unwrap();
+    assert_eq!(config.udp.unwrap()[1].port(), 6);
+    assert_eq!(udp(&[], text).unwrap().udp.unwrap()[0].port(), 1);
+    for wrong in ["127.0.0.1:5", "127.0.0.1:5,127.0.0.1:5"] {
+        let error = udp(&["--udp-listen", wrong], "").unwrap_err().to_string();
+        assert!(error.contains("udp-listen"), "{error}");
+    }
+}
+
+#[test]
 fn limits_of_the_relay_come_from_flags_and_file() {
     let file = file("relay-rate = 5\nrelay-month = 6").unwrap();
     let flags = cli(&["--data", "/d", "--relay-tunnels", "4", "--relay-rate", "9"]).flags;

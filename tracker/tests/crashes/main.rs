@@ -119,7 +119,13 @@ async fn ask_everything(tracker: &TestTracker, peer: &TestPeer, file: &TestFile,
             key: peer.identity.public_key(),
             token: peer.registered.token,
         });
-        visit(tracker.handle.address(), visitors).await;
+        let address = tracker.handle.address();
+        if let Some(port) = peer.registered.udp_ports.first() {
+            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let request = p2p_shared::holepunch::stun::request([7; 12]);
+            socket.send_to(&request, (address.ip(), *port)).await.unwrap();
+        }
+        visit(address, visitors).await;
     };
     AssertUnwindSafe(at_the_relay).catch_unwind().await.ok();
     for request in requests {

@@ -225,6 +225,7 @@ async fn register(
         lease: script.lease,
         observed_address: request.peer_addr().unwrap().ip(),
         relay_url: None,
+        udp_ports: Vec::new(),
     };
     drop(script);
     shared.say(Said::Registered { port: body.port });

@@ -1,0 +1,3 @@
+//! How two peers behind NATs come to talk directly: the parts that decide. Pure.
+
+pub mod stun;
