@@ -4,10 +4,11 @@
 //! covers is so whatever happens to the machine. The result appears under its final name when it is whole, checked
 //! and durable, and never in place of something else. A job that was cut short is gone on with by opening it again.
 //!
-//! Reading order: [`place`] where it lives, [`target`] what is written to, [`wanted`] what of it is to be had, [`ledger`] and
-//! [`journal`] what is known of it, [`log`] the journal's file, [`open`] beginning and going on, [`standing`] what has its
-//! final name already, [`front`] and [`lead`] the whole-file hash, [`keeper`] checkpoints, [`finish`] the end; [`glance`] is a
-//! job that fetches a folder's index alone. All calls are blocking and may come from several threads at once.
+//! Reading order: [`place`] where it lives, [`private`] for us alone, [`target`] what is written to, [`wanted`] what of it is
+//! to be had, [`ledger`] and [`journal`] what is known of it, [`log`] the journal's file, [`open`] beginning and going on,
+//! [`standing`] what has its final name already, [`front`] and [`lead`] the whole-file hash, [`keeper`] checkpoints,
+//! [`finish`] the end; [`glance`] is a job that fetches a folder's index alone. All calls are blocking and may come from
+//! several threads at once.
 
 mod finish;
 mod front;
@@ -19,6 +20,7 @@ mod ledger;
 mod log;
 mod open;
 mod place;
+mod private;
 mod standing;
 mod target;
 #[cfg(test)]

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Promise: two downloads never share a folder (its name has part of the file's hash), two processes never write to
-//! one (it is locked). Everything goes through opened directories, so nothing is ever written elsewhere, whatever
+//! one (it is locked), and it is ours alone ([`private`]). Everything goes through opened directories, so nothing is ever written elsewhere, whatever
 //! is renamed or linked meanwhile; what stands under the final name is never replaced.
 
+use super::private;
 use crate::storage::{
     disk,
     error::{DiskError, Named as _, StoreError},
@@ -68,8 +69,9 @@ impl Place {
         let path = output_path.join(&hidden);
         let began = Instant::now();
         loop {
-            let folder = open_or_make(&output, &hidden).named("create", &path)?;
+            let folder = open_or_make(&output, &hidden).named("use", &path)?;
             let folder = Dir::from_std_file(folder.into());
+            private::take(&folder).named("use", &path)?;
             if let Some(lock) = lock(&folder).named("lock", &path)?
                 // Whoever held the lock may have removed the folder with it.
                 && is_still(&output, &hidden, &folder)
@@ -175,11 +177,12 @@ pub(super) fn taken(path: impl Into<PathBuf>) -> DiskError {
     DiskError::new("write", path, io::Error::new(io::ErrorKind::AlreadyExists, why))
 }
 
-/// The job's folder if there is one, for a look.
+/// The job's folder if there is one that belongs to us, for a look.
 pub(super) fn find(output: &Path, manifest: &Manifest) -> io::Result<Option<Dir>> {
     match open_folder(CWD, output.join(hidden_name(manifest))) {
-        Ok(folder) => Ok(Some(Dir::from_std_file(folder.into()))),
-        Err(Errno::NOENT) => Ok(None),
+        Ok(folder) if private::is_ours(&folder)? => Ok(Some(Dir::from_std_file(folder.into()))),
+        // What somebody else put there is none of ours.
+        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -190,10 +193,16 @@ pub(super) fn open_folder(at: impl AsFd, path: impl rustix::path::Arg) -> rustix
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
-fn open_or_make(output: &File, hidden: &str) -> rustix::io::Result<OwnedFd> {
+fn open_or_make(output: &File, hidden: &str) -> io::Result<OwnedFd> {
     match rustix::fs::mkdirat(output, hidden, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => open_folder(output, hidden),
-        Err(error) => Err(error),
+        Ok(()) | Err(Errno::EXIST) => match open_folder(output, hidden) {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let why = "it is no folder, or a symbolic link; remove it or choose another output folder";
+                Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+            }
+            opened => Ok(opened?),
+        },
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -285,6 +294,23 @@ mod tests {
             let second = second.join().unwrap();
             assert!(second.path().is_dir() && !second.path().join("data").exists());
         });
+    }
+
+    #[test]
+    fn a_folder_that_others_may_have_prepared_is_refused_by_name() {
+        let output = tempfile::tempdir().unwrap();
+        let manifest = manifest("film.mkv");
+        let prepared = output.path().join(hidden_name(&manifest));
+        fs::create_dir(&prepared).unwrap();
+        fs::set_permissions(&prepared, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        match Place::open(output.path(), &manifest, PAUSE) {
+            Err(StoreError::Disk(error)) => {
+                assert!(error.path.ends_with(hidden_name(&manifest)), "{error}");
+                assert!(error.to_string().contains("other users may write"), "{error}");
+            }
+            other => panic!("it was taken: {other:?}"),
+        }
+        assert!(!prepared.join(LOCK).exists());
     }
 
     #[test]
