@@ -12,7 +12,6 @@
 //! [`Peer::start`] starts them in that order; [`PeerHandle::shutdown`] drains and stops them in reverse. A permanent child
 //! that crashes again and again ends the peer ([`PeerHandle::failed`]), and the program exits with 70.
 
-mod book;
 mod door;
 mod downloads;
 mod failure;
@@ -22,6 +21,7 @@ pub mod identity;
 mod keeper;
 pub mod lock;
 mod meter;
+mod note;
 mod orders;
 mod pause;
 mod share;

@@ -45,7 +45,7 @@ impl Orders {
     /// reached in time, and when the disk is full.
     pub async fn get(&self, mut request: GetRequest, sink: EventSink) -> Result<Done, Failure> {
         let online = self.online()?;
-        self.trust(&request.trackers)?;
+        self.trust(&request.trackers).await?;
         sink.phase(Phase::Connecting);
         let patience = patience(request.timeout);
         let deadline = Instant::now() + patience;
@@ -67,7 +67,8 @@ impl Orders {
         } else {
             Vec::new()
         };
-        self.parts.book.set(file, &trackers::union(&[&before, &told]))?;
+        let all = trackers::union(&[&before, &told]);
+        self.parts.book.set(file, &all).await?;
         let parts = Fetching {
             what: &request.what,
             manifest: manifest.clone(),
@@ -79,18 +80,18 @@ impl Orders {
         let fetch = self.fetch(parts, sink).await?;
         if was_paused {
             // Who asks for it wants it to go on.
-            self.parts.paused.set(file, None)?;
+            self.parts.paused.set(file, None).await?;
             // No answer: it is over already, or hears of it at its next tick.
             fetch.handle.resume().await.ok();
         }
         let ended = follow(&fetch, &name, patience, deadline).await;
         if ended.is_ok() {
-            self.parts.seeders.set(file, None)?;
+            self.parts.seeders.set(file, None).await?;
         }
         let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
         let is_part = !request.selection.is_all() && ended.is_ok() && !self.is_share(&file).await?;
         match &ended {
-            Ok(_) if is_part => self.parts.book.set(file, &[])?,
+            Ok(_) if is_part => self.parts.book.set(file, &[]).await?,
             Ok(_) if !keeps => self.forget(&file).await?,
             Ok(_) => self
                 .parts
@@ -129,7 +130,8 @@ impl Orders {
         };
         if aim != Aim::Index && !seeders.is_empty() {
             let known = seeders.iter().map(|peer| (peer.key, peer.addresses.clone()));
-            self.parts.seeders.set(file, Some(known.collect()))?;
+            let known = known.collect();
+            self.parts.seeders.set(file, Some(known)).await?;
         }
         // Of a look at the index nothing is written, so it is nowhere.
         let wished = (aim != Aim::Index).then(|| output.clone());
@@ -174,15 +176,15 @@ impl Orders {
     async fn forget(&self, file: &FileHash) -> Result<(), Failure> {
         self.online()?.client.stop(file);
         self.parts.store.remove(*file).await?;
-        self.parts.book.set(*file, &[])
+        self.parts.book.set(*file, &[]).await
     }
 
     /// Strikes out what is noted of downloads that are no more. Before anybody can begin one: its notes come before its job.
     pub(super) async fn tidy(&self) -> Result<(), Failure> {
         let jobs = self.parts.store.jobs().await?;
         let unfinished: Vec<_> = jobs.iter().map(|job| job.manifest.hash).collect();
-        self.parts.paused.keep_only(&unfinished)?;
-        self.parts.seeders.keep_only(&unfinished)
+        self.parts.paused.keep_only(unfinished.clone()).await?;
+        self.parts.seeders.keep_only(unfinished).await
     }
 
     /// Takes up the shares and downloads of earlier runs.
@@ -251,7 +253,7 @@ impl Orders {
                 Ok(())
             }
             // A part of a folder is no share: nobody is told of it.
-            Ok(None) => self.parts.book.set(file, &[]),
+            Ok(None) => self.parts.book.set(file, &[]).await,
             Err(error) => Err(error.into()),
         };
         if let Err(failure) = kept {

@@ -23,7 +23,7 @@ impl Orders {
     /// Reports each file of a share that `request` selects, in the order of their paths.
     pub async fn files(&self, request: FilesRequest, sink: EventSink) -> Result<(), Failure> {
         let online = self.online()?;
-        self.trust(&request.trackers)?;
+        self.trust(&request.trackers).await?;
         sink.phase(Phase::Connecting);
         let patience = patience(request.timeout);
         let deadline = Instant::now() + patience;

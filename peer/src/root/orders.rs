@@ -2,8 +2,8 @@
 //! of their own.
 
 use super::{
-    book::Book,
     downloads::Downloads,
+    note::Book,
     tickets::Maker,
     trackers::{NamedTrackers, TrackerBook},
 };
@@ -28,6 +28,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+
+/// What to do when the notes about downloads are damaged.
+const AGAIN: &str = "repeat what it was about (`get` or `pause` of a download)";
 
 /// The verbs of a running peer.
 #[derive(Clone)]
@@ -105,8 +108,8 @@ impl Orders {
             book: TrackerBook::open(&config.data)?,
             named,
             data: config.data.clone(),
-            paused: Book::open(&config.data, "paused.json")?,
-            seeders: Book::open(&config.data, "seeders.json")?,
+            paused: Book::open(&config.data, "paused.json", AGAIN)?,
+            seeders: Book::open(&config.data, "seeders.json", AGAIN)?,
             seeded: Mutex::default(),
             online,
         };
@@ -123,8 +126,8 @@ impl Orders {
     }
 
     /// A person named these trackers: they are told the API key, also after a restart.
-    pub(super) fn trust(&self, trackers: &[TrackerUrl]) -> Result<(), Failure> {
-        self.parts.named.add(trackers)?;
+    pub(super) async fn trust(&self, trackers: &[TrackerUrl]) -> Result<(), Failure> {
+        self.parts.named.add(trackers).await?;
         self.online()?.client.name(trackers);
         Ok(())
     }
@@ -182,9 +185,9 @@ impl Orders {
         }
         self.seeded().remove(&share.hash);
         self.parts.store.remove(share.hash).await?;
-        self.parts.book.set(share.hash, &[])?;
-        self.parts.paused.set(share.hash, None)?;
-        self.parts.seeders.set(share.hash, None)?;
+        self.parts.book.set(share.hash, &[]).await?;
+        self.parts.paused.set(share.hash, None).await?;
+        self.parts.seeders.set(share.hash, None).await?;
         Ok(share)
     }
 

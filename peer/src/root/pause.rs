@@ -38,7 +38,7 @@ impl Orders {
                 share.name
             )));
         }
-        self.parts.paused.set(share.hash, paused.then_some(true))?;
+        self.parts.paused.set(share.hash, paused.then_some(true)).await?;
         self.heed_pause(&share.hash, paused).await?;
         // As it is now; one that has become whole meanwhile is a share.
         self.find(&share.hash.to_string()).await

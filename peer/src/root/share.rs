@@ -23,7 +23,7 @@ impl Orders {
     /// A tracker that cannot be told is a warning; if none could be, it is a failure of a peer that runs for this share
     /// alone.
     pub async fn share(&self, request: ShareRequest, sink: EventSink) -> Result<(), Failure> {
-        self.trust(&request.trackers)?;
+        self.trust(&request.trackers).await?;
         let told = trackers::union(&[&self.online()?.client.configured(), &request.trackers]);
         for path in request.paths {
             sink.phase(Phase::Hashing);
@@ -83,7 +83,7 @@ impl Orders {
         let online = self.online()?;
         let (manifest, hashes) = (import.manifest.clone(), import.hashes.clone());
         self.keep_open(self.parts.store.add_share(import).await?);
-        self.parts.book.set(manifest.hash, told)?;
+        self.parts.book.set(manifest.hash, told).await?;
         let announcement = Announcement {
             manifest: Arc::new(manifest.clone()),
             hashes: Some(hashes),

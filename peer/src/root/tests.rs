@@ -297,6 +297,7 @@ fn trackers_that_know_of_a_share_are_not_forgotten_when_it_is_fetched() {
         peer.parts
             .book
             .set(line.hash, std::slice::from_ref(&tracker))
+            .await
             .unwrap();
         let request = GetRequest {
             timeout: 1,
