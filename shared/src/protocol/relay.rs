@@ -30,8 +30,9 @@ pub const SUBPROTOCOL: &str = "p2p-relay.1";
 /// Bytes in one data frame: large enough that headers and system calls do not count, small enough that tunnels take turns.
 pub const MAX_DATA: usize = 64 * 1024;
 
-/// What a data frame uses up of the credit beside its bytes: its headers, and what it costs to keep it.
-pub const FRAME_COST: u32 = 16;
+/// What a data frame uses up of the credit beside its bytes: its headers (up to 15 bytes), and what it costs to keep it (a place
+/// in a queue, and the least that is allocated).
+pub const FRAME_COST: u32 = 64;
 
 /// What may be granted for one direction of a tunnel at a time, and what is granted to begin with: 10 MiB/s at 100 ms.
 pub const MAX_CREDIT: u32 = 1024 * 1024;
