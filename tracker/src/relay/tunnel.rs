@@ -98,14 +98,15 @@ impl TunnelEnd {
         }
     }
 
-    /// The peer at this end grants more.
+    /// The peer at this end grants more. With so many grants that the other peer has too much waiting, the tunnel ends: a grant that
+    /// is not told would leave it standing still, and those of many tunnels told would end the other peer's connection.
     pub(super) fn grant(&self, bytes: u32) -> Result<(), BadGrant> {
         let far = self.far();
         far.may_send.grant(bytes)?;
-        far.outbox.frame(&RelayFrame::Credit {
-            tunnel: far.id,
-            bytes,
-        });
+        let tunnel = far.id;
+        if !far.outbox.frame_of_other(&RelayFrame::Credit { tunnel, bytes }) {
+            self.close_both(CloseReason::Misbehaved);
+        }
         Ok(())
     }
 
@@ -150,5 +151,31 @@ impl TunnelEnd {
 impl Drop for TunnelEnd {
     fn drop(&mut self) {
         self.close(CloseReason::Gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::outbox::Hangup, *};
+    use futures_util::FutureExt as _;
+    use p2p_shared::protocol::relay::{MAX_CREDIT, MIN_GRANT};
+
+    #[test]
+    fn a_flood_of_grants_ends_their_tunnels_and_not_the_connection_of_who_gets_them() {
+        let counters = Arc::default();
+        let (victim, _hangup, _outgoing): (_, Hangup, _) = Outbox::new(&counters);
+        let (flooder, _other, _theirs) = Outbox::new(&counters);
+        for n in 0..8 {
+            let (near, far) = (
+                (TunnelId(2 * n), victim.clone()),
+                (TunnelId(2 * n + 1), flooder.clone()),
+            );
+            let (_near, far) = tunnel(&counters, near, far, 0).unwrap();
+            for _ in 0..MAX_CREDIT / MIN_GRANT {
+                far.grant(MIN_GRANT).unwrap();
+            }
+            assert!(far.is_over(), "tunnel {n}");
+        }
+        assert!(victim.broken().now_or_never().is_none());
     }
 }
