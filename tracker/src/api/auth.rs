@@ -24,9 +24,6 @@ use p2p_shared::tracker_api::API_KEY_HEADER;
 /// What needs no key.
 const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
 
-/// A GET by its method, but more than a look.
-const RELAY: &str = "/relay";
-
 /// What the caller of a request may do, and by which key.
 #[derive(Clone)]
 struct Caller {
@@ -79,20 +76,32 @@ fn admit(request: &ServiceRequest) -> Result<Caller, ApiError> {
         let detail = format!("send a valid API key of this tracker as {API_KEY_HEADER}");
         ApiError::new(Kind::ApiKeyInvalid, detail)
     })?;
-    let looks = [Method::GET, Method::HEAD].contains(request.method());
-    let is_read = looks && request.path() != RELAY;
-    let needed = if is_read { Scope::Read } else { Scope::Peer };
-    if key.scope < needed {
-        let detail = "the API key has the scope read; this call needs one of scope peer or admin";
-        return Err(ApiError::new(Kind::ScopeMissing, detail));
-    }
-    Ok(Caller {
+    let caller = Caller {
         scope: key.scope,
         key_id: key.id.clone(),
-    })
+    };
+    match [Method::GET, Method::HEAD].contains(request.method()) {
+        true => Ok(caller),
+        false => caller.may_change().map(|()| caller),
+    }
+}
+
+/// Refuses a caller who may look only: for a handler whose method says that it is a look, and which is more. Asked there and not by the
+/// path, which can be written in more than one way.
+pub(super) fn may_change(request: &HttpRequest) -> Result<(), ApiError> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(ApiError::internal)?.may_change()
 }
 
 impl Caller {
+    fn may_change(&self) -> Result<(), ApiError> {
+        if self.scope >= Scope::Peer {
+            return Ok(());
+        }
+        let detail = "the API key has the scope read; this call needs one of scope peer or admin";
+        Err(ApiError::new(Kind::ScopeMissing, detail))
+    }
+
     fn unnamed(scope: Scope) -> Self {
         Self {
             scope,

@@ -26,6 +26,7 @@ pub(super) async fn relay(
 }
 
 async fn connect(api: &Api, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    auth::may_change(request)?;
     let registration = path::session(api, request)?;
     let accept = check_handshake(request)?;
     let peer = api.registry.key_of(registration).await?;
