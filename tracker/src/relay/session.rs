@@ -368,6 +368,10 @@ impl Handler<Offer> for RelaySession {
 
     fn handle(&mut self, Offer { from, end, credit }: Offer, _: &mut Self::Context) {
         fail_point!("RelaySession::Offer");
+        if end.is_over() {
+            // Closed before it could be announced: the peer would say yes to nobody.
+            return;
+        }
         match self.state.on_offer(end) {
             Ok(tunnel) => {
                 let peer = from;
