@@ -415,3 +415,21 @@ fn a_glance_knows_the_index_and_writes_nothing() {
     assert_eq!(job.index().unwrap().entries().len(), 12);
     assert_eq!(download.names(), Vec::<String>::new());
 }
+
+#[test]
+fn a_folder_that_stands_there_is_opened_to_nobody_by_what_is_added_to_it() {
+    let (_source, download) = example(&["docs/a.txt", "docs/deep"], &[]);
+    let mode = |path: &str| {
+        let folder = download.target().join(path);
+        fs::metadata(folder).unwrap().permissions().mode() & 0o777
+    };
+    fs::create_dir_all(download.target().join("docs")).unwrap();
+    for (path, mode) in [("", 0o700), ("docs", 0o500)] {
+        fs::set_permissions(download.target().join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let job = download.open();
+    download.fetch(&job);
+    job.complete().unwrap();
+    // The share has 0o755 for both.
+    assert_eq!([mode(""), mode("docs"), mode("docs/deep")], [0o700, 0o500, 0o555]);
+}

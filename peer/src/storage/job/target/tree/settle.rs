@@ -27,7 +27,7 @@ impl Tree {
             return Ok(false);
         }
         if self.is_published_whole() {
-            self.stamp_folders(&self.root)?;
+            self.stamp_folders(&self.root, |_| None)?;
         }
         disk::sync_file_system(&place.output).named("write", &self.path)?;
         Ok(true)
@@ -44,7 +44,7 @@ impl Tree {
         }
         if !self.chosen.is_everything() {
             self.drop_unwanted()?;
-            self.stamp_folders(&self.root)?;
+            self.stamp_folders(&self.root, |_| None)?;
             disk::sync_file_system(&place.output).named("write", &self.path)?;
         }
         match place.publish(TREE) {
@@ -127,8 +127,13 @@ impl Tree {
         stat.is_ok_and(|stat| FileIdentity::from_stat(&stat) == *identity)
     }
 
-    /// Folders, innermost first: setting what is in one changes its time.
-    pub(super) fn stamp_folders(&self, root: &Dir) -> Result<(), DiskError> {
+    /// Folders, innermost first: setting what is in one changes its time. One that had a mode before, as `mode_before` knows by its
+    /// path, gets no permissions that it had not.
+    pub(super) fn stamp_folders(
+        &self,
+        root: &Dir,
+        mode_before: impl Fn(&str) -> Option<u32>,
+    ) -> Result<(), DiskError> {
         for entry in self.wanted_folders().rev() {
             let path = entry.path.as_str();
             let folder = match root.open(path) {
@@ -139,7 +144,8 @@ impl Tree {
                 }
                 folder => folder,
             };
-            let stamped = folder.and_then(|folder| stamp(folder.into_std(), entry.mode, entry.modified));
+            let mode = mode_before(path).map_or(entry.mode, |before| entry.mode & before);
+            let stamped = folder.and_then(|folder| stamp(folder.into_std(), mode, entry.modified));
             stamped.named("write", &self.path.join(path))?;
         }
         Ok(())

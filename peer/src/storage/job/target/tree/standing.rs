@@ -2,8 +2,9 @@
 //! selection put them there.
 //!
 //! Promise: what stands there is read, compared and added to; it is never written, never replaced, and only taken for what
-//! it should be when its chunks hash to what they should. Whatever is in the way and something else is named. Paths are
-//! followed below the opened folder and nowhere else.
+//! it should be when its chunks hash to what they should. Whatever is in the way and something else is named. A folder that
+//! stands there is opened to nobody: the share may only take permissions from it. Paths are followed below the opened folder and
+//! nowhere else.
 
 use super::Tree;
 use crate::selection::Chosen;
@@ -23,12 +24,19 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, Permissions, Permission
 use p2p_shared::manifest::{EntryKind, FolderEntry, FolderIndex, Manifest};
 use rustix::fs::{AtFlags, OFlags};
 use std::{
+    collections::HashMap,
     fs::File,
     io,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// What we need of a folder to put something into it.
+const FOR_US: u32 = 0o300;
+
+/// The modes of the folders that stood there, by their paths.
+type Modes<'a> = HashMap<&'a str, u32>;
 
 /// The folder under the final name.
 #[derive(Debug)]
@@ -75,6 +83,21 @@ impl Standing {
             true => Ok(true),
             false => Err(taken(self.path.join(path))),
         }
+    }
+
+    /// Makes that something can be put into a folder, and returns the mode that it had.
+    fn open_up(&self, path: &str) -> io::Result<u32> {
+        let mode = self.root.symlink_metadata(path)?.permissions().mode();
+        if mode & FOR_US != FOR_US {
+            self.set_mode(path, mode | FOR_US)?;
+        }
+        Ok(mode)
+    }
+
+    fn set_mode(&self, path: &str, mode: u32) -> io::Result<()> {
+        // Permissions alone, and no file type.
+        self.root
+            .set_permissions(path, Permissions::from_mode(mode & 0o7777))
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
@@ -155,35 +178,36 @@ impl Tree {
         manifest: &Manifest,
     ) -> Result<Published, DiskError> {
         self.close_files();
-        self.open_folders(standing)?;
+        let outermost = standing.open_up(".").named("write", &standing.path)?;
+        let modes = self.open_folders(standing)?;
         for file in (0..)
             .take(self.entries.len())
             .filter(|file| self.is_to_come(*file))
         {
             self.add(standing, self.relative(file))?;
         }
-        self.stamp_folders(&standing.root)?;
-        stamp(&standing.root, manifest.mode, manifest.modified).named("write", &standing.path)?;
+        self.stamp_folders(&standing.root, |path| modes.get(path).copied())?;
+        let mode = manifest.mode & outermost;
+        stamp(&standing.root, mode, manifest.modified).named("write", &standing.path)?;
         disk::sync_file_system(&place.output).named("write", &standing.path)?;
         Ok(self.published(place, self.identities(standing)?))
     }
 
-    /// Makes the folders that are not there, and those that are such that something can be put into them.
-    fn open_folders(&self, standing: &Standing) -> Result<(), DiskError> {
-        let for_us = || Permissions::from_mode(0o700);
-        let opened = standing.root.set_permissions(".", for_us());
-        opened.named("write", &standing.path)?;
+    /// Makes the folders that are not there, and those that are such that something can be put into them. Should it be cut short,
+    /// the next time finds nothing in their modes that had not been there or is not to be.
+    fn open_folders(&self, standing: &Standing) -> Result<Modes<'_>, DiskError> {
+        let mut modes = Modes::new();
         for entry in self.wanted_folders() {
             let path = entry.path.as_str();
-            match standing.root.create_dir(path) {
+            let opened = match standing.root.create_dir(path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    standing.root.set_permissions(path, for_us())
+                    standing.open_up(path).map(|mode| drop(modes.insert(path, mode)))
                 }
-                made => made,
-            }
-            .named("create", &standing.path.join(path))?;
+                made => made.and_then(|()| standing.set_mode(path, entry.mode | FOR_US)),
+            };
+            opened.named("create", &standing.path.join(path))?;
         }
-        Ok(())
+        Ok(modes)
     }
 
     /// Gives one file its final name.
