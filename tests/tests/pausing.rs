@@ -172,3 +172,31 @@ fn what_cannot_be_paused_says_why() {
         "{whole:?}"
     );
 }
+
+#[test]
+fn a_look_at_a_folder_whose_download_was_paused_before_its_index_came_says_so() {
+    let lab = Lab::new();
+    let root = lab.at("folder");
+    fixtures::write_folder(&root, 1, 3, 300_000);
+    let content = Arc::new(Content::of_folder(&root, HashAlgorithm::Sha256));
+    let source = FakePeer::with_all(1, &content, |_| Answer::Stall);
+    let (ticket, hash) = (
+        content.ticket(vec![source.seeder()]),
+        content.manifest.hash.to_string(),
+    );
+    let peer = Peer::new(&lab, "peer");
+    let _daemon = peer.start_daemon();
+    let get = peer.get(&ticket, &lab.folder("output")).start();
+    source.wait("ask for the index", |told| !told.requests.is_empty());
+    let list = peer.command("get").arg(&ticket).arg("--list").start();
+    let _paused = peer.command("pause").arg(&hash).run().expect_code(0);
+    let again = peer.command("get").arg(&ticket).arg("--list").run();
+    for look in [list.end(), again] {
+        assert_eq!(look.code, Some(4), "{look:?}");
+        assert!(
+            (look.err.clone() + &look.out).contains(&format!("p2p-peer resume {hash}")),
+            "{look:?}"
+        );
+    }
+    drop(get);
+}

@@ -1,7 +1,8 @@
 //! `get --list`: what is in a share, from its index alone.
 //!
 //! Promises that nothing is written, and that no more is fetched than the chunks which the index is in: nothing at all of
-//! a share that is here, or of a single file. A download of the same folder that is under way tells what it knows.
+//! a share that is here, or of a single file. A download of the same folder that is under way tells what it knows; one that stands
+//! still before it knows is named instead of waited for.
 
 use super::{
     Orders,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     client::TrackerUrl,
-    download::{Stage, aim::Aim},
+    download::{DownloadStatus, Pause, Stage, aim::Aim},
     error::Failure,
     event::{Event, EventSink, FileLine, Phase},
     operation::{FilesRequest, Wanted},
@@ -77,6 +78,14 @@ impl Orders {
     }
 }
 
+/// Why a download does not go on, if it does not and the index is not known.
+fn why_halted(status: &DownloadStatus) -> Option<&Pause> {
+    match &status.stage {
+        Stage::Paused(why) if status.index.is_none() => Some(why),
+        _ => None,
+    }
+}
+
 /// A look at a folder.
 struct Look<'a> {
     request: &'a FilesRequest,
@@ -87,8 +96,34 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// The index, when a download knows it; none if that was stopped.
+    /// The index, when a download knows it; none if that was stopped. An error also if it stands still before it knows.
     async fn wait(&self, fetch: &Fetch) -> Result<Option<Arc<FolderIndex>>, Failure> {
+        let mut status = fetch.handle.status();
+        let halted = async {
+            match status.wait_for(|status| why_halted(status).is_some()).await {
+                Ok(status) => why_halted(&status).cloned(),
+                // It was stopped, which the other says.
+                Err(_) => None,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(why) = halted => Err(self.halted(why)),
+            index = self.wait_for_index(fetch) => index,
+        }
+    }
+
+    fn halted(&self, why: Pause) -> Failure {
+        match why {
+            Pause::NoSpace(failure) => failure,
+            Pause::Owner => Failure::unreachable(format!(
+                "what is in {} is not known yet, and its download is paused; `p2p-peer resume {}` goes on with it",
+                self.manifest.name, self.manifest.hash
+            )),
+        }
+    }
+
+    async fn wait_for_index(&self, fetch: &Fetch) -> Result<Option<Arc<FolderIndex>>, Failure> {
         let name = self.manifest.name.to_string();
         wait_for_peer(fetch, &name, self.patience, self.deadline).await?;
         let mut status = fetch.handle.status();
