@@ -83,6 +83,10 @@ impl Job {
                 if begun && manifest.kind == ShareKind::Folder {
                     restamp(&place, manifest)?;
                 }
+                if let Some(index) = source.index() {
+                    // A slip is a slip, also where there is nothing left to fetch.
+                    spec.selection.choose(index)?;
+                }
                 return Ok(Arc::new(Self::there(spec, source, around)));
             }
             if !extends {

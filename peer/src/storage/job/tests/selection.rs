@@ -433,3 +433,18 @@ fn a_folder_that_stands_there_is_opened_to_nobody_by_what_is_added_to_it() {
     // The share has 0o755 for both.
     assert_eq!([mode(""), mode("docs"), mode("docs/deep")], [0o700, 0o500, 0o555]);
 }
+
+#[test]
+fn a_glob_that_names_nothing_is_an_error_also_where_the_whole_is_there() {
+    let (_source, mut download) = example(&["*"], &[]);
+    let job = download.open();
+    download.fetch(&job);
+    job.complete().unwrap();
+    drop(job);
+    download.select(&["*.iso"], &[]);
+    let refused = download.open_in(Boot::numbered(1));
+    assert!(matches!(refused, Err(StoreError::Selection(_))));
+    download.select(&["docs"], &[]);
+    assert!(download.open().is_of_everything());
+    assert_eq!(download.names(), ["shared folder"], "nothing else is left");
+}

@@ -201,7 +201,9 @@ impl Tree {
             let path = entry.path.as_str();
             let opened = match standing.root.create_dir(path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    standing.open_up(path).map(|mode| drop(modes.insert(path, mode)))
+                    standing.open_up(path).map(|mode| {
+                        modes.insert(path, mode);
+                    })
                 }
                 made => made.and_then(|()| standing.set_mode(path, entry.mode | FOR_US)),
             };
