@@ -24,6 +24,10 @@ pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 /// The longest lease: a day. Longer ones would hand out the dead.
 const LONGEST_LEASE: u32 = 86_400;
 
+/// The lowest rate of a relayed peer, in bytes a second: it is read from again a second after a frame at the latest. Were that
+/// longer than a connection may be silent, the relay would end those that it slows down.
+const LOWEST_RELAY_RATE: u64 = 64 * 1024;
+
 /// What is logged unless told otherwise: our own events, and of the machinery below what is wrong.
 const DEFAULT_LOG: &str = "info,actix_server=warn,refinery_core=warn";
 
@@ -137,7 +141,7 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
             .workers
             .or(file.workers)
             .map_or(cores, |workers| workers.get().into()),
-        relay: relay_limits(flags, &file_relay),
+        relay: relay_limits(flags, &file_relay)?,
         udp: udp(&flags.udp_listen, file_udp.as_deref())?,
     };
     let logging = Logging {
@@ -171,13 +175,19 @@ fn udp(flags: &[SocketAddr], file: Option<&[SocketAddr]>) -> Result<Option<[Sock
 fn relay_limits(
     flags: &Flags,
     &(tunnels, rate, month): &(Option<u32>, Option<u64>, Option<u64>),
-) -> RelayLimits {
+) -> Result<RelayLimits, ConfigError> {
     let default = RelayLimits::default();
-    RelayLimits {
-        tunnels: flags.relay_tunnels.or(tunnels).unwrap_or(default.tunnels),
-        rate: flags.relay_rate.or(rate).unwrap_or(default.rate),
-        month: flags.relay_month.or(month).unwrap_or(default.month),
+    let rate = flags.relay_rate.or(rate).unwrap_or(default.rate);
+    if (1..LOWEST_RELAY_RATE).contains(&rate) {
+        return Err(ConfigError(format!(
+            "relay-rate {rate}: it is 0 (no limit) or at least {LOWEST_RELAY_RATE} bytes a second"
+        )));
     }
+    Ok(RelayLimits {
+        tunnels: flags.relay_tunnels.or(tunnels).unwrap_or(default.tunnels),
+        rate,
+        month: flags.relay_month.or(month).unwrap_or(default.month),
+    })
 }
 
 fn lease(seconds: Option<u32>) -> Result<Duration, ConfigError> {

@@ -107,7 +107,7 @@ pub struct Flags {
     )]
     pub relay_tunnels: Option<u32>,
 
-    /// Bytes a second that a peer may send through the relay; 0: no limit [default: 0]
+    /// Bytes a second that a peer may send through the relay, at least 65536; 0: no limit [default: 0]
     #[arg(
         long,
         global = true,

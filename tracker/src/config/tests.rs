@@ -71,14 +71,31 @@ fn stun_is_answered_at_two_addresses_or_beside_the_tracker() {
 #[test]
 fn limits_of_the_relay_come_from_flags_and_file() {
     let file = file("relay-rate = 5\nrelay-month = 6").unwrap();
-    let flags = cli(&["--data", "/d", "--relay-tunnels", "4", "--relay-rate", "9"]).flags;
+    let flags = cli(&["--data", "/d", "--relay-tunnels", "4", "--relay-rate", "70000"]).flags;
     let (config, _) = merge(&flags, file).unwrap();
     let expected = RelayLimits {
         tunnels: 4,
-        rate: 9,
+        rate: 70_000,
         month: 6,
     };
     assert_eq!(config.relay, expected);
+}
+
+#[test]
+fn a_rate_at_which_a_frame_would_take_longer_than_silence_may_is_refused_by_name() {
+    let rated = |rate: &str| {
+        merge(
+            &cli(&["--data", "/d", "--relay-rate", rate]).flags,
+            file("").unwrap(),
+        )
+    };
+    for rate in ["1", "65535"] {
+        let error = rated(rate).unwrap_err().to_string();
+        assert!(error.contains("relay-rate") && error.contains(rate), "{error}");
+    }
+    for (rate, expected) in [("0", 0), ("65536", 65_536)] {
+        assert_eq!(rated(rate).unwrap().0.relay.rate, expected);
+    }
 }
 
 #[test]
