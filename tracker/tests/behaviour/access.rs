@@ -113,3 +113,26 @@ async fn without_keys_no_name_but_this_machines_is_answered() {
         let _: PeersPage = ok(request).await;
     }
 }
+
+#[tokio::test]
+async fn a_key_to_look_with_changes_nothing_and_is_not_relayed_however_the_path_is_written() {
+    let tracker = TestTracker::start_with(public);
+    let key = tracker.handle.admin_key().unwrap().to_owned();
+    let database = rusqlite::Connection::open(tracker.config().data.join("tracker.db")).unwrap();
+    let changed = database
+        .execute("UPDATE api_keys SET scope = 'read'", [])
+        .unwrap();
+    assert_eq!(changed, 1);
+    drop(database);
+    let tracker = tracker.restart().await;
+    let _: Stats = ok(tracker.get("/api/stats").header(API_KEY_HEADER, &key)).await;
+    for (method, path) in [
+        (Method::POST, "/api/peers/challenge"),
+        (Method::GET, "/relay"),
+        (Method::GET, "/%72elay"),
+        (Method::GET, "/rela%79"),
+    ] {
+        let refused = tracker.request(method, path).header(API_KEY_HEADER, &key);
+        problem(refused, 403, "scope-missing").await;
+    }
+}
