@@ -146,10 +146,14 @@ impl RelayHandle {
             link.hang_up(EndReason::Fault);
             return Err(error);
         }
-        actix_web::rt::spawn(self.clone().stay_joined(peer, number, link, seen));
+        actix_web::rt::spawn(self.clone().stay_joined(peer, number, link.clone(), seen));
         if let Err(error) = self.registry.set_relayed(registration, true).await {
             // Its registration is looked at again soon.
             tracing::debug!(%error, "the registry does not know of a relay connection yet");
+        }
+        if link.is_over() {
+            // So soon that the registry may have heard of its end before.
+            self.note_end(peer, registration).await;
         }
         Ok(outgoing)
     }
@@ -216,6 +220,11 @@ impl RelayHandle {
             // What it has is known to be over.
             tracing::debug!(%error, "the end of a relay connection was not told");
         }
+        self.note_end(peer, registration).await;
+    }
+
+    /// The registry hears that a peer is not connected, if no other connection of it is there.
+    async fn note_end(&self, peer: PublicKey, registration: Session) {
         let is_connected = self.find(peer).await.is_ok();
         if !is_connected && let Err(error) = self.registry.set_relayed(registration, false).await {
             tracing::debug!(%error, "the registry does not know of the end of a relay connection");
