@@ -27,7 +27,7 @@ pub enum CallError {
         retry_after: Option<Duration>,
     },
     /// It answered with something that no tracker of ours says.
-    #[error("{tracker} does not answer like a tracker: {reason}; check the address")]
+    #[error("{tracker} does not answer like a tracker: {reason}; check the address and its path")]
     NotATracker {
         /// Which tracker.
         tracker: TrackerUrl,

@@ -5,7 +5,7 @@
 use super::{CallError, TrackerUrl};
 use crate::config::ApiKey;
 use bytes::{Bytes, BytesMut};
-use p2p_shared::tracker_api::{API_KEY_HEADER, Problem};
+use p2p_shared::tracker_api::{API_KEY_HEADER, Problem, slug};
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
@@ -219,22 +219,28 @@ async fn answer(tracker: &TrackerUrl, request: RequestBuilder) -> Result<Bytes, 
 fn refusal(tracker: &TrackerUrl, response: &Response, body: &[u8]) -> CallError {
     let status = response.status();
     match serde_json::from_slice::<Problem>(body) {
-        Ok(problem) => CallError::Problem {
+        Ok(problem) if is_ours(&problem, status) => CallError::Problem {
             tracker: tracker.clone(),
             problem: Box::new(problem),
             retry_after: retry_after(response),
         },
         // A proxy in front of a tracker that is away answers with its own pages.
-        Err(_) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            CallError::Unreachable {
-                tracker: tracker.clone(),
-                reason: format!("HTTP status {status}"),
-            }
-        }
-        Err(_) => CallError::NotATracker {
+        _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => CallError::Unreachable {
             tracker: tracker.clone(),
             reason: format!("HTTP status {status}"),
         },
+        _ => CallError::NotATracker {
+            tracker: tracker.clone(),
+            reason: format!("HTTP status {status}"),
+        },
+    }
+}
+
+/// Whether a tracker says this of something it was asked. Below a wrong path even a tracker only says that nothing is there.
+fn is_ours(problem: &Problem, status: StatusCode) -> bool {
+    match problem.slug() {
+        Some(slug::NO_SUCH_ROUTE) | None => status != StatusCode::NOT_FOUND && !status.is_server_error(),
+        Some(_) => true,
     }
 }
 

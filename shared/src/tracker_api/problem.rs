@@ -27,6 +27,8 @@ pub mod slug {
     pub const MERKLE_ROOT_WRONG: &str = "merkle-root-wrong";
     /// 400: a body, path or query that cannot be read.
     pub const REQUEST_INVALID: &str = "request-invalid";
+    /// 404: nothing is at this path. A peer that asked for one of the protocol's has the tracker's address wrong.
+    pub const NO_SUCH_ROUTE: &str = "no-such-route";
     /// 503: no room now, or shutting down; `Retry-After` says when to come back.
     pub const BUSY: &str = "busy";
 }

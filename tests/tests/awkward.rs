@@ -1,0 +1,61 @@
+//! What is awkward and no fault of anybody's: the person is told what it is, and what to do.
+
+use std::path::PathBuf;
+
+use p2p_tests::fixtures;
+use p2p_tests::lab::Lab;
+use p2p_tests::programs::{Peer, Sharing, Tracker};
+use serde_json::Value;
+
+const SIZE: u64 = 24 << 20;
+
+/// A tracker, and a file that one peer shares.
+struct Scene {
+    lab: Lab,
+    tracker: Tracker,
+    source: PathBuf,
+    sharing: Sharing,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let lab = Lab::new();
+        let tracker = Tracker::start(&lab);
+        let source = lab.folder("source").join("shared.bin");
+        fixtures::write_file(&source, 3, SIZE);
+        let sharing = Peer::new(&lab, "sharer").tracker(&tracker).start_sharing(&source);
+        Self {
+            lab,
+            tracker,
+            source,
+            sharing,
+        }
+    }
+
+    fn fetcher(&self) -> Peer {
+        Peer::new(&self.lab, "fetcher").tracker(&self.tracker)
+    }
+}
+
+fn warnings<'a>(events: &'a [Value], code: &str) -> Vec<&'a str> {
+    let wanted = |event: &&Value| event["event"] == "warning" && event["code"] == code;
+    let messages = events.iter().filter(wanted);
+    messages.map(|event| event["message"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_tracker_with_a_wrong_path_is_no_tracker() {
+    let scene = Scene::new();
+    let wrong = format!("{}/wrong/place", scene.tracker.url());
+    let hash = &scene.sharing.hash;
+    let get = Peer::new(&scene.lab, "fetcher").tracker_at(&wrong);
+    let ended = get
+        .get(hash, &scene.lab.folder("output"))
+        .args(["--timeout", "1"]);
+    let ended = ended.run().expect_code(4);
+    assert!(
+        ended.err.contains(&wrong) && ended.err.contains("path"),
+        "{}",
+        ended.err
+    );
+}
