@@ -59,3 +59,13 @@ fn a_tracker_with_a_wrong_path_is_no_tracker() {
         ended.err
     );
 }
+
+#[test]
+fn a_daemon_is_found_again_after_its_api_file_was_deleted() {
+    let lab = Lab::new();
+    let peer = Peer::new(&lab, "peer");
+    let daemon = peer.start_daemon();
+    std::fs::remove_file(peer.data().join("api.json")).unwrap();
+    let status = peer.command("status").run().expect_code(0).events();
+    assert_eq!(status[0]["pid"], daemon.pid(), "{status:?}");
+}

@@ -70,10 +70,25 @@ impl ApiInfo {
     /// Writes it for the owner alone.
     pub(crate) fn write(&self, data: &Path) -> Result<InfoFile, Failure> {
         let path = data.join(FILE_NAME);
-        let failed = |error: io::Error| Failure::io("write", &path, &error);
-        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
-        write_private_for_now(&path, &text).map_err(failed)?;
+        self.write_to(&path)?;
         Ok(InfoFile { path })
+    }
+
+    /// Writes it anew if it is gone. True if it was.
+    pub(crate) fn restore(&self, data: &Path) -> Result<bool, Failure> {
+        let path = data.join(FILE_NAME);
+        // A data folder that is gone as a whole is not made anew: nobody would find the lock in it.
+        if path.exists() || !data.is_dir() {
+            return Ok(false);
+        }
+        self.write_to(&path)?;
+        Ok(true)
+    }
+
+    fn write_to(&self, path: &Path) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::io("write", path, &error);
+        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        write_private_for_now(path, &text).map_err(failed)
     }
 }
 

@@ -38,11 +38,16 @@ const MAX_CONNECTIONS: usize = 256;
 /// How long an idle connection is kept, and how long a client may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often the file is looked for: commands wait ten times as long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The running server.
 pub(crate) struct LocalApi {
     server: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     address: SocketAddr,
+    /// Writes the file anew when it is gone.
+    keeper: JoinHandle<()>,
     _file: InfoFile,
 }
 
@@ -111,10 +116,12 @@ impl LocalApi {
         .map_err(failed)?
         .run();
         let file = info.write(data)?;
+        let (address, data) = (info.address, data.to_owned());
         Ok(Self {
             server: server.handle(),
             task: actix_rt::spawn(server),
-            address: info.address,
+            address,
+            keeper: actix_rt::spawn(async move { keep(&info, &data).await }),
             _file: file,
         })
     }
@@ -126,11 +133,26 @@ impl LocalApi {
 
     /// Takes no more orders; streams that are under way are cut off.
     pub(crate) async fn stop(self) {
+        self.keeper.abort();
         self.server.stop(false).await;
         match self.task.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the local API ended with an error"),
             Err(error) => tracing::warn!(%error, "the local API crashed"),
+        }
+    }
+}
+
+/// Writes the file anew whenever somebody deleted it: without it no command finds this peer.
+async fn keep(info: &ApiInfo, data: &Path) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        match info.restore(data) {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!(data = %data.display(), "the file api.json was deleted; written anew"),
+            Err(failure) => {
+                tracing::warn!(%failure, "the file api.json was deleted, and is not written anew");
+            }
         }
     }
 }
