@@ -6,7 +6,7 @@
 //! tracker ([`tracker_api`]).
 //!
 //! Pure: no sockets, no files, no clock (see `clippy.toml`). What a running program needs beside the language is
-//! behind features: `supervision` of actors (`actors`), `logger` (`runtime`), `testing` (fixtures).
+//! behind features: `supervision` of actors (`actors`), `logger` and `open_files` (`runtime`), `testing` (fixtures).
 
 pub mod backoff;
 pub mod bitfield;
@@ -21,6 +21,8 @@ pub mod logger;
 pub mod manifest;
 pub mod merkle;
 pub mod name;
+#[cfg(feature = "runtime")]
+pub mod open_files;
 pub mod protocol;
 mod reader;
 #[cfg(feature = "actors")]

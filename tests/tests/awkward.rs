@@ -69,3 +69,22 @@ fn a_daemon_is_found_again_after_its_api_file_was_deleted() {
     let status = peer.command("status").run().expect_code(0).events();
     assert_eq!(status[0]["pid"], daemon.pid(), "{status:?}");
 }
+
+/// What the process may have open: soft and hard limit.
+fn open_files(pid: u32) -> (String, String) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let mut words = line.split_whitespace().skip(3).map(str::to_owned);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+#[test]
+fn a_daemon_may_have_as_many_files_open_as_the_system_lets_it() {
+    let lab = Lab::new();
+    let peer = Peer::new(&lab, "peer");
+    let daemon = peer.start_daemon_with(|launch| launch.under(["prlimit", "--nofile=256:2048", "--"]));
+    assert_eq!(open_files(daemon.pid()), ("2048".to_owned(), "2048".to_owned()));
+}

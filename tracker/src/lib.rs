@@ -9,7 +9,6 @@ mod catalogue;
 mod clock;
 pub mod config;
 mod data;
-pub mod open_files;
 mod registry;
 mod relay;
 mod rendezvous;

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let (config, logging) = config::load(&cli.flags).map_err(Failure::configuration)?;
     start_logging(&logging)?;
-    if let Err(error) = p2p_tracker::open_files::raise_limit() {
+    if let Err(error) = p2p_shared::open_files::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it was");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

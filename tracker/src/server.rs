@@ -2,10 +2,7 @@
 //!
 //! Last up and first to stop. Knows no route; those are in [`api`].
 
-use crate::{
-    api::{self, Api},
-    open_files,
-};
+use crate::api::{self, Api};
 use actix_web::{
     App, HttpServer,
     dev::{Extensions, Server},
@@ -13,6 +10,7 @@ use actix_web::{
     rt::net::TcpStream,
     web,
 };
+use p2p_shared::open_files;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::{
     any::Any,
