@@ -151,6 +151,9 @@ pub struct ShareInfo {
     pub path: PathBuf,
     /// What happens with it.
     pub state: ShareState,
+    /// Why it stands still, if its owner did not say so: the disk is full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What happens with a share.
@@ -163,7 +166,7 @@ pub enum ShareState {
     Downloading,
     /// Not whole, and not being fetched at the moment.
     Waiting,
-    /// Not whole, and not being fetched because its owner said so.
+    /// Not whole, and not being fetched because its owner said so, or because of the reason that is given.
     Paused,
     /// No peer is running that could serve it.
     Idle,
@@ -338,6 +341,7 @@ mod tests {
             bytes: 1,
             path: "/a".into(),
             state: ShareState::Seeding,
+            reason: None,
         }
     }
 

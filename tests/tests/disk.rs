@@ -54,6 +54,32 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+fn a_download_that_waits_for_room_is_listed_as_paused_with_the_reason() {
+    let lab = Lab::new();
+    let Some(disk) = SmallDisk::mount(&lab, 16) else {
+        return;
+    };
+    let tracker = Tracker::start(&lab);
+    let source = lab.at("too large.bin");
+    fixtures::write_file(&source, 12, 40 << 20);
+    let sharing = Peer::new(&lab, "sharer").tracker(&tracker).start_sharing(&source);
+    let fetcher = Peer::new(&lab, "fetcher").tracker(&tracker);
+    let _daemon = fetcher.start_daemon();
+    fetcher.get(&sharing.ticket, &disk.0).run().expect_code(7);
+    for (command, arguments) in [("list", vec![]), ("status", vec![sharing.hash.as_str()])] {
+        let ended = fetcher.command(command).args(arguments).run().expect_code(0);
+        let entry = ended.events().pop().unwrap();
+        assert_eq!(entry["state"], "paused", "{entry}");
+        assert!(
+            entry["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains("small disk")),
+            "{entry}"
+        );
+    }
+}
+
+#[test]
 fn a_full_disk_is_named_and_with_room_the_same_command_goes_on() {
     let lab = Lab::new();
     let Some(disk) = SmallDisk::mount(&lab, 16) else {

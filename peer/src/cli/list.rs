@@ -60,6 +60,9 @@ fn row(share: &ShareInfo) -> Vec<String> {
         share.hash.to_string(),
         format::size(share.size),
         state,
-        shown(&share.name),
+        match &share.reason {
+            Some(reason) => format!("{} ({})", shown(&share.name), shown(reason)),
+            None => shown(&share.name),
+        },
     ]
 }

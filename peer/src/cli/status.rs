@@ -59,7 +59,7 @@ fn one(share: &ShareInfo, output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
         return list::print(std::slice::from_ref(share), output);
     }
-    let rows = [
+    let mut rows = vec![
         ("hash", share.hash.to_string()),
         ("name", shown(&share.name)),
         ("path", shown(&share.path.to_string_lossy())),
@@ -71,10 +71,12 @@ fn one(share: &ShareInfo, output: &mut Output) -> Result<(), Failure> {
         ("hashed with", share.algorithm.to_string()),
         ("state", share.state.to_string()),
     ];
-    output.text(&format::table(
-        &rows.map(|(name, value)| vec![name.to_owned(), value]),
-        &[],
-    ))
+    rows.extend(share.reason.as_deref().map(|reason| ("because", shown(reason))));
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect();
+    output.text(&format::table(&rows, &[]))
 }
 
 fn summary(status: &PeerStatus) -> String {

@@ -4,7 +4,7 @@
 //! file listens to the same one. Not shared with any actor; the lock is held for a look at the map only.
 
 use crate::{
-    download::{self, DownloadHandle, DownloadParts, DownloadSpec, aim::Aim},
+    download::{self, DownloadHandle, DownloadParts, DownloadSpec, Pause, Stage, aim::Aim},
     error::Failure,
     event::{self, Event, EventSink, EventStream, Phase},
 };
@@ -124,6 +124,14 @@ impl Fetch {
     /// Has `sink`, which knows of `phase`, hear what the download reports from now on.
     pub(super) fn listen(&self, sink: EventSink, phase: Phase) {
         lock(&self.listeners).push(Listener { sink, phase });
+    }
+
+    /// What the disk said, while the download waits for room on it.
+    pub(super) fn no_space(&self) -> Option<String> {
+        match &self.handle.status().borrow().stage {
+            Stage::Paused(Pause::NoSpace(failure)) => Some(failure.message.clone()),
+            _ => None,
+        }
     }
 
     fn is_over(&self) -> bool {

@@ -2,7 +2,7 @@
 //! of their own.
 
 use super::{
-    downloads::Downloads,
+    downloads::{Downloads, Fetch},
     note::Book,
     tickets::Maker,
     trackers::{NamedTrackers, TrackerBook},
@@ -159,15 +159,20 @@ impl Orders {
 
     fn job_info(&self, job: &JobInfo) -> ShareInfo {
         let online = self.parts.online.as_ref();
-        let under_way = online.is_some_and(|online| online.downloads.find(&job.manifest.hash).is_some());
-        let state = match (self.is_paused(&job.manifest.hash), under_way) {
+        let fetch = online.and_then(|online| online.downloads.find(&job.manifest.hash));
+        let reason = fetch.as_ref().and_then(Fetch::no_space);
+        let state = match (self.is_paused(&job.manifest.hash), &fetch) {
             (true, _) => ShareState::Paused,
-            (false, true) => ShareState::Downloading,
-            (false, false) => ShareState::Waiting,
+            (false, Some(_)) if reason.is_some() => ShareState::Paused,
+            (false, Some(_)) => ShareState::Downloading,
+            (false, None) => ShareState::Waiting,
         };
         let path = job.output.join(job.manifest.name.as_str());
         let bytes = job.held_bytes;
-        info(&job.manifest, path, bytes, state)
+        ShareInfo {
+            reason,
+            ..info(&job.manifest, path, bytes, state)
+        }
     }
 
     /// The share or download that a person means by `id` (see [`operation::find`]).
@@ -266,6 +271,7 @@ fn info(manifest: &Manifest, path: PathBuf, bytes: u64, state: ShareState) -> Sh
         bytes,
         path,
         state,
+        reason: None,
     }
 }
 
