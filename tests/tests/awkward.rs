@@ -44,6 +44,24 @@ fn warnings<'a>(events: &'a [Value], code: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn a_source_that_changed_is_told_of_at_once_and_waited_for_no_longer_than_asked() {
+    let scene = Scene::new();
+    std::fs::File::options()
+        .write(true)
+        .open(&scene.source)
+        .unwrap()
+        .set_len(SIZE / 3)
+        .unwrap();
+    let get = scene
+        .fetcher()
+        .get(&scene.sharing.ticket, &scene.lab.folder("output"));
+    let ended = get.args(["--timeout", "2"]).run().expect_code(4);
+    let told = ended.events();
+    assert!(!warnings(&told, "changed").is_empty(), "{}", ended.out);
+    assert!(ended.err.contains("has changed"), "{}", ended.err);
+}
+
+#[test]
 fn a_tracker_with_a_wrong_path_is_no_tracker() {
     let scene = Scene::new();
     let wrong = format!("{}/wrong/place", scene.tracker.url());

@@ -34,7 +34,7 @@ use p2p_shared::{
     supervision::CallError,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
     time::{Duration, Instant},
@@ -46,6 +46,9 @@ const TICK: Duration = Duration::from_millis(250);
 const NO_ANSWER: Duration = Duration::from_secs(60);
 /// How soon the swarm is asked for peers again while none is connected: whoever restarted is back there in seconds.
 const LONELY: Duration = Duration::from_secs(3);
+
+/// When for so long no chunk has come from a source that has changed, none does.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// The actor.
 pub(super) struct DownloadCoordinator {
@@ -60,6 +63,10 @@ pub(super) struct DownloadCoordinator {
     /// Once it is open.
     pub job: Option<Opened>,
     pub sessions: HashMap<PublicKey, SessionHandle>,
+    /// Peers whose source is not what it was.
+    pub changed: HashSet<PublicKey>,
+    /// When a chunk came last.
+    pub stored: Option<Instant>,
     /// How peers are reached whose round trip has not been told of yet.
     pub unmeasured: HashMap<PublicKey, PathKind>,
     /// Why nothing is asked for.
@@ -117,6 +124,8 @@ impl DownloadCoordinator {
             quest: None,
             job: None,
             sessions: HashMap::new(),
+            changed: HashSet::new(),
+            stored: None,
             unmeasured: HashMap::new(),
             halt: Halt::default(),
             next_poll: None,
@@ -394,6 +403,10 @@ impl DownloadCoordinator {
     /// How the peers that are known stand, for the status.
     fn look_around(&self, ctx: &mut Context<Self>) {
         let (connections, file) = (self.parts.connections.clone(), self.file());
+        let source_changed = self.is_source_changed(now());
+        self.kept.status.send_if_modified(|status| {
+            std::mem::replace(&mut status.source_changed, source_changed) != source_changed
+        });
         let asked = async move { connections.reach(file).await }.into_actor(self);
         ctx.spawn(asked.map(|reach, download, _| {
             // No answer: as it was.
@@ -403,6 +416,12 @@ impl DownloadCoordinator {
                 .status
                 .send_if_modified(|status| std::mem::replace(&mut status.reach, reach) != reach);
         }));
+    }
+
+    fn is_source_changed(&self, now: Instant) -> bool {
+        let is_quiet = self.stored.is_none_or(|at| at + QUIET <= now);
+        let nobody_else = self.sessions.keys().all(|peer| self.changed.contains(peer));
+        !self.changed.is_empty() && is_quiet && nobody_else
     }
 
     fn poll_peers(&mut self) {

@@ -17,7 +17,7 @@ use crate::{
     event::{Event, PathLine},
     p2p::session::{
         SessionHandle,
-        news::{ChunkEvent, ChunkNews},
+        news::{ChunkEvent, ChunkNews, Detached},
     },
     storage::{CommitError, FinishError, Job, ReceivedChunk, StoreError},
 };
@@ -105,11 +105,27 @@ impl DownloadCoordinator {
                 Vec::new()
             }
             ChunkNews::RoundTrip(time) => return self.on_round_trip(peer, time),
-            ChunkNews::Detached { .. } => return self.part(&peer),
+            ChunkNews::Detached { reason, .. } => {
+                if matches!(reason, Detached::Theirs(DetachReason::Changed)) {
+                    self.on_source_changed(peer);
+                }
+                return self.part(&peer);
+            }
             // Taken care of by the caller.
             ChunkNews::Received { .. } => Vec::new(),
         };
         self.carry_out(actions);
+    }
+
+    fn on_source_changed(&mut self, peer: PublicKey) {
+        if self.changed.insert(peer) {
+            let name = self.spec.manifest.name.as_str();
+            let message = format!(
+                "{name} cannot be read any more where peer {peer} shares it: it has changed or is gone; what is left of it is \
+                 fetched, and the rest from whoever else turns up"
+            );
+            self.trouble("changed", message);
+        }
     }
 
     /// The path is told of again, with its round trip.
@@ -137,6 +153,9 @@ impl DownloadCoordinator {
         reason: RejectReason,
         room: Room,
     ) -> Vec<Action> {
+        if reason == RejectReason::Unreadable {
+            self.on_source_changed(peer);
+        }
         let empty_claim = matches!(reason, RejectReason::NotHeld | RejectReason::Unreadable);
         self.state.on_rejected(&peer, chunk, empty_claim, room)
     }
@@ -186,6 +205,7 @@ impl DownloadCoordinator {
             self.progress.on_stored(bytes, now());
         }
         self.kept.fetched.fetch_add(bytes.into(), Ordering::Relaxed);
+        self.stored = Some(now());
         if let Some(job) = self
             .job
             .as_ref()

@@ -44,6 +44,7 @@ impl Kept {
             report,
             peers: 0,
             reach: Reach::default(),
+            source_changed: false,
             trouble: None,
             index: None,
         };

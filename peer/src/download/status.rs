@@ -18,6 +18,8 @@ pub struct DownloadStatus {
     pub peers: usize,
     /// How the peers that are known stand.
     pub reach: Reach,
+    /// Whether somebody had it whose source has changed, nobody else is connected, and nothing comes in.
+    pub source_changed: bool,
     /// What went wrong last, in words for the owner; cleared when chunks come in.
     pub trouble: Option<String>,
     /// What is in the folder, once that is known.

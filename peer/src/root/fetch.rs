@@ -377,7 +377,12 @@ async fn follow(fetch: &Fetch, name: &str, patience: Duration, deadline: Instant
     tokio::select! {
         // An error means that the download is gone; `finished` then says so.
         _ = status.wait_for(has_stopped) => (),
-        () = only_liars(fetch.handle.status(), patience) => return Err(lied_to(name)),
+        () = lasts(fetch.handle.status(), patience, |status| status.reach.is_banned()) => {
+            return Err(lied_to(name));
+        }
+        () = lasts(fetch.handle.status(), patience, |status| status.source_changed) => {
+            return Err(changed(name, patience));
+        }
     }
     let full = match &status.borrow().stage {
         Stage::Paused(Pause::NoSpace(failure)) => Some(failure.clone()),
@@ -414,18 +419,30 @@ fn has_stopped(status: &DownloadStatus) -> bool {
     status.stage.is_over() || matches!(status.stage, Stage::Paused(Pause::NoSpace(_)))
 }
 
-/// Waits until for so long nobody else was known to have it than peers that are banned.
-async fn only_liars(mut status: watch::Receiver<DownloadStatus>, patience: Duration) {
+/// Waits until `is_so` has been so for as long as `patience`.
+async fn lasts(
+    mut status: watch::Receiver<DownloadStatus>,
+    patience: Duration,
+    is_so: impl Fn(&DownloadStatus) -> bool,
+) {
     loop {
-        if status.wait_for(|status| status.reach.is_banned()).await.is_err() {
+        if status.wait_for(&is_so).await.is_err() {
             // The download is gone, which somebody else says.
             return std::future::pending().await;
         }
-        let somebody_else = status.wait_for(|status| !status.reach.is_banned());
-        if timeout(patience, somebody_else).await.is_err() {
+        let is_over = status.wait_for(|status| !is_so(status));
+        if timeout(patience, is_over).await.is_err() {
             return;
         }
     }
+}
+
+fn changed(name: &str, patience: Duration) -> Failure {
+    Failure::unreachable(format!(
+        "{name} has changed where it was shared, and nobody else who has it as it was turned up within {} s; ask for a new \
+         ticket, or find somebody else who seeds it and run the same command again",
+        patience.as_secs()
+    ))
 }
 
 fn lied_to(name: &str) -> Failure {
