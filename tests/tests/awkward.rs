@@ -1,13 +1,21 @@
 //! What is awkward and no fault of anybody's: the person is told what it is, and what to do.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use p2p_shared::hash::HashAlgorithm;
+use p2p_tests::content::Content;
+use p2p_tests::fake_peer::{Answer, FakePeer};
 use p2p_tests::fixtures;
 use p2p_tests::lab::Lab;
 use p2p_tests::programs::{Peer, Sharing, Tracker};
 use serde_json::Value;
 
 const SIZE: u64 = 24 << 20;
+
+/// Chunks that a stingy peer sends.
+const FIRST: u32 = 4;
 
 /// A tracker, and a file that one peer shares.
 struct Scene {
@@ -86,6 +94,42 @@ fn a_daemon_is_found_again_after_its_api_file_was_deleted() {
     std::fs::remove_file(peer.data().join("api.json")).unwrap();
     let status = peer.command("status").run().expect_code(0).events();
     assert_eq!(status[0]["pid"], daemon.pid(), "{status:?}");
+}
+
+#[test]
+fn a_partial_download_that_is_left_behind_is_named() {
+    let lab = Lab::new();
+    let path = lab.at("half.bin");
+    fixtures::write_file(&path, 1, 3 << 20);
+    let content = Arc::new(Content::of(&path, HashAlgorithm::Sha256));
+    let generous = Arc::new(AtomicBool::new(false));
+    let is_generous = Arc::clone(&generous);
+    let source = FakePeer::with_all(1, &content, move |asked| {
+        match asked.chunk.0 < FIRST || is_generous.load(Ordering::SeqCst) {
+            true => Answer::Send,
+            false => Answer::Stall,
+        }
+    });
+    let ticket = content.ticket(vec![source.seeder()]);
+    let fetcher = Peer::new(&lab, "fetcher");
+    let (first, second) = (lab.folder("first"), lab.folder("second"));
+    let running = fetcher.get(&ticket, &first).start();
+    running.wait_out(0, "some of it has come", |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["event"] == "progress" && event["bytes"].as_u64()? > 0).then_some(())
+    });
+    drop(running.kill());
+    generous.store(true, Ordering::SeqCst);
+
+    let ended = fetcher.get(&ticket, &second).run().expect_code(0);
+    let told = ended.events();
+    let left = warnings(&told, "left-behind");
+    let mut entries = std::fs::read_dir(&first).unwrap();
+    let folder = entries.next().unwrap().unwrap().path();
+    assert_eq!(left.len(), 1, "{}", ended.out);
+    for said in [folder.to_str().unwrap(), "--output"] {
+        assert!(left[0].contains(said), "{said}: {}", left[0]);
+    }
 }
 
 /// What the process may have open: soft and hard limit.

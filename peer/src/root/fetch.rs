@@ -13,6 +13,7 @@ use crate::{
     event::{Done, EventSink, Phase},
     operation::{GetRequest, Wanted},
     selection::Selection,
+    storage::JobInfo,
 };
 use p2p_shared::{
     id::FileHash,
@@ -77,6 +78,7 @@ impl Orders {
             aim: Aim::Files(request.selection.clone()),
         };
         let was_paused = self.is_paused(&file);
+        self.warn_of_left(&file, &request.output, &sink).await?;
         let fetch = self.fetch(parts, sink).await?;
         if was_paused {
             // Who asks for it wants it to go on.
@@ -157,6 +159,27 @@ impl Orders {
         fetch.handle.more_peers(hints).await.ok();
         fetch.listen(sink, Phase::Connecting);
         Ok(fetch)
+    }
+
+    /// Names what an earlier download of the same file left in another folder: from now on it is nobody's.
+    async fn warn_of_left(&self, file: &FileHash, output: &Path, sink: &EventSink) -> Result<(), Failure> {
+        // One that is under way is not left; it is refused to begin another.
+        if self.online()?.downloads.find(file).is_some() {
+            return Ok(());
+        }
+        let jobs = self.parts.store.jobs().await?;
+        let elsewhere = |job: &&JobInfo| job.manifest.hash == *file && !is_same_folder(&job.output, output);
+        if let Some(job) = jobs.iter().find(elsewhere)
+            && let Some(folder) = &job.folder
+        {
+            let (folder, before) = (folder.display(), job.output.display());
+            let message = format!(
+                "an unfinished download of it stays in {folder} and is not gone on with; remove that folder if you do not want \
+                 it, or interrupt this command and use --output {before} to go on there"
+            );
+            sink.warning("left-behind", message);
+        }
+        Ok(())
     }
 
     /// Whom the ticket of a download named, in this run or an earlier one.

@@ -51,6 +51,8 @@ pub struct JobInfo {
     pub held_bytes: u64,
     /// Whether somebody works on it.
     pub open: bool,
+    /// Where what is stored of it lies meanwhile; none if nothing does.
+    pub folder: Option<PathBuf>,
 }
 
 /// What was removed.

@@ -253,6 +253,7 @@ impl Library {
                         None => Job::peek(&entry.path, &entry.manifest),
                     },
                     open: open.is_some(),
+                    folder: Job::folder_of(&entry.path, &entry.manifest),
                     manifest: entry.manifest,
                     output: entry.path,
                 }

@@ -26,7 +26,7 @@ use p2p_shared::{
     merkle::merkle_root,
 };
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
     thread,
     time::Duration,
@@ -115,6 +115,12 @@ impl Job {
             Ok(Found::Journal(replay)) => super::bytes_of(manifest.layout(), replay.ledger.held()),
             _ => 0,
         }
+    }
+
+    /// The folder beside the final name in which a download is kept until it is whole, if that is there.
+    pub(in crate::storage) fn folder_of(output: &Path, manifest: &Manifest) -> Option<PathBuf> {
+        let found = place::find(output, manifest).ok().flatten();
+        found.map(|_| output.join(place::hidden_name(manifest)))
     }
 
     /// Removes what was stored of a download that is not open.

@@ -232,7 +232,7 @@ fn is_still(output: &File, hidden: &str, folder: &Dir) -> bool {
 }
 
 /// The name of the job's folder: hidden, telling, not too long, and no other job's.
-fn hidden_name(manifest: &Manifest) -> String {
+pub(super) fn hidden_name(manifest: &Manifest) -> String {
     let hash = manifest.hash.to_string();
     let (short, _) = hash.split_at(8);
     let suffix = format!(".{short}.p2p");
