@@ -28,6 +28,7 @@ lint: ## formatting, clippy, licences, duplicates, advisories, documentation
 	tests/prepare.sh lint
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p p2p-peer --no-default-features -- -D warnings
 	tests/deny.sh
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
