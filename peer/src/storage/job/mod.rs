@@ -176,7 +176,7 @@ impl Job {
         }
     }
 
-    /// Verifies a chunk that came from a peer and commits it: as [`verify`](super::verify) and [`Self::commit`], for the
+    /// Verifies a chunk that came from a peer and commits it: as [`verify`](fn@super::verify) and [`Self::commit`], for the
     /// time of one hash where they and the whole-file hash take two.
     pub fn store(&self, received: ReceivedChunk) -> Result<Committed, NotStored> {
         match &self.body {
