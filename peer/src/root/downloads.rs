@@ -38,7 +38,8 @@ pub(super) struct Fetch {
     pub(super) reached: watch::Receiver<bool>,
 }
 
-type Listeners = Arc<Mutex<Vec<Listener>>>;
+/// Nobody can listen any more once the download has said its last word: whoever came later would wait for ever.
+type Listeners = Arc<Mutex<Option<Vec<Listener>>>>;
 
 /// Somebody who follows a download.
 struct Listener {
@@ -97,7 +98,7 @@ impl Downloads {
             output: spec.output.clone(),
             aim: spec.aim.clone(),
             handle: download::start(self.parts.clone(), spec),
-            listeners: Arc::default(),
+            listeners: Arc::new(Mutex::new(Some(Vec::new()))),
             reached,
         };
         tokio::spawn(pass_on(events, Arc::clone(&fetch.listeners), tell));
@@ -121,9 +122,10 @@ impl Downloads {
 }
 
 impl Fetch {
-    /// Has `sink`, which knows of `phase`, hear what the download reports from now on.
+    /// Has `sink`, which knows of `phase`, hear what the download reports from now on; it is dropped when that was all, at
+    /// once if it is over.
     pub(super) fn listen(&self, sink: EventSink, phase: Phase) {
-        lock(&self.listeners).push(Listener { sink, phase });
+        listen(&self.listeners, sink, phase);
     }
 
     /// What the disk said, while the download waits for room on it.
@@ -139,6 +141,12 @@ impl Fetch {
     }
 }
 
+fn listen(listeners: &Listeners, sink: EventSink, phase: Phase) {
+    if let Some(listeners) = &mut *lock(listeners) {
+        listeners.push(Listener { sink, phase });
+    }
+}
+
 /// Passes on what a download reports, except how it ended: whoever waits for it says so.
 async fn pass_on(mut events: EventStream, listeners: Listeners, reached: watch::Sender<bool>) {
     while let Some(event) = events.next().await {
@@ -148,11 +156,12 @@ async fn pass_on(mut events: EventStream, listeners: Listeners, reached: watch::
         if matches!(event, Event::Done(_) | Event::Error(_)) {
             continue;
         }
-        let mut listeners = lock(&listeners);
-        listeners.retain(|listener| listener.sink.is_heard());
-        listeners.iter_mut().for_each(|listener| listener.hear(&event));
+        if let Some(listeners) = &mut *lock(&listeners) {
+            listeners.retain(|listener| listener.sink.is_heard());
+            listeners.iter_mut().for_each(|listener| listener.hear(&event));
+        }
     }
-    lock(&listeners).clear();
+    lock(&listeners).take();
 }
 
 impl Listener {
@@ -169,4 +178,26 @@ impl Listener {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic in between leaves a collection that is still one.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn who_listens_to_a_download_that_is_over_does_not_wait_for_more() {
+        let (sink, events) = event::channel();
+        let (tell, _reached) = watch::channel(false);
+        let listeners: Listeners = Arc::new(Mutex::new(Some(Vec::new())));
+        let (early, mut heard_early) = event::channel();
+        listen(&listeners, early, Phase::Connecting);
+        drop(sink);
+        pass_on(events, Arc::clone(&listeners), tell).await;
+        assert_eq!(heard_early.next().now_or_never(), Some(None));
+
+        let (late, mut heard_late) = event::channel();
+        listen(&listeners, late, Phase::Connecting);
+        assert_eq!(heard_late.next().now_or_never(), Some(None));
+    }
 }
