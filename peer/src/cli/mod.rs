@@ -4,6 +4,7 @@
 //! stdout carries the answer and nothing else (with `--json` one object a line); stderr carries what a person wants
 //! to see meanwhile. A closed stdout is no error: what was asked for is still done.
 
+mod change;
 mod completions;
 mod daemon;
 mod format;

@@ -1,16 +1,15 @@
 //! `pause` and `resume`: a download stands still, and goes on.
 
 use super::{
-    output::{Output, note, shown},
-    reach::Reached,
+    change::{change, say},
+    output::Output,
 };
 use crate::{
     config::Settings,
     error::Failure,
-    operation::{ShareInfo, ShareState, find},
+    operation::{ShareInfo, ShareState},
 };
 use clap::Args;
-use serde::Serialize;
 
 /// Let a download stand still until it is resumed, also after a restart
 ///
@@ -30,18 +29,9 @@ pub(super) struct ResumeArgs {
     id: String,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    event: &'static str,
-    #[serde(flatten)]
-    share: &'a ShareInfo,
-}
-
 pub(super) async fn pause(settings: &Settings, args: PauseArgs, output: &mut Output) -> Result<(), Failure> {
-    let reached = Reached::or_open(settings).await?;
-    let paused = async { reached.pause(&hash(&reached, &args.id).await?).await }.await;
-    reached.end().await?;
-    say("paused", &paused?, output)
+    let paused = change(settings, &args.id, async |peer, hash| peer.pause(hash).await).await?;
+    say("paused", &paused, when(&paused), output)
 }
 
 pub(super) async fn resume(
@@ -49,26 +39,14 @@ pub(super) async fn resume(
     args: ResumeArgs,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let reached = Reached::or_open(settings).await?;
-    let resumed = async { reached.go_on(&hash(&reached, &args.id).await?).await }.await;
-    reached.end().await?;
-    say("resumed", &resumed?, output)
+    let resumed = change(settings, &args.id, async |peer, hash| peer.go_on(hash).await).await?;
+    say("resumed", &resumed, when(&resumed), output)
 }
 
-/// Of the download that a person means. Found here: a ticket is longer than what an address may be.
-async fn hash(reached: &Reached, id: &str) -> Result<String, Failure> {
-    let shares = reached.list().await?;
-    Ok(find(&shares, id)?.hash.to_string())
-}
-
-fn say(event: &'static str, share: &ShareInfo, output: &mut Output) -> Result<(), Failure> {
-    if output.is_json() {
-        return output.object(&Line { event, share });
-    }
-    let when = match share.state {
+/// What it waits for, if it does.
+fn when(share: &ShareInfo) -> &'static str {
+    match share.state {
         ShareState::Waiting => "; no peer runs here, `p2p-peer daemon` goes on with it",
         _ => "",
-    };
-    note(&format!("{event} {}{when}", shown(&share.name)));
-    Ok(())
+    }
 }

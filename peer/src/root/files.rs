@@ -7,68 +7,52 @@
 use super::{
     Orders,
     downloads::Fetch,
-    fetch::{Fetching, look_up, patience, told, wait_for_peer},
+    follow::wait_for_peer,
+    sought::{Question, Sought},
 };
 use crate::{
-    client::TrackerUrl,
     download::{DownloadStatus, Pause, Stage, aim::Aim},
     error::Failure,
-    event::{Event, EventSink, FileLine, Phase},
-    operation::{FilesRequest, Wanted},
+    event::{Event, EventSink, FileLine},
+    operation::FilesRequest,
 };
-use p2p_shared::manifest::{FolderIndex, Manifest, ShareKind};
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use p2p_shared::manifest::{FolderIndex, ShareKind};
+use std::{path::PathBuf, sync::Arc};
 
 impl Orders {
     /// Reports each file of a share that `request` selects, in the order of their paths.
     pub async fn files(&self, request: FilesRequest, sink: EventSink) -> Result<(), Failure> {
-        let online = self.online()?;
-        self.trust(&request.trackers).await?;
-        sink.phase(Phase::Connecting);
-        let patience = patience(request.timeout);
-        let deadline = Instant::now() + patience;
-        let told = told(&request.what, &request.trackers, &online.client.configured())?;
-        let manifest = match &request.what {
-            Wanted::Ticket(ticket) => ticket.manifest.clone(),
-            Wanted::Hash(hash) => look_up(online, hash, &told, deadline, &sink).await?,
+        let question = Question {
+            what: &request.what,
+            trackers: &request.trackers,
+            timeout: request.timeout,
+            selection: &request.selection,
         };
-        if manifest.kind == ShareKind::File {
-            request.selection.check_file(&manifest.name)?;
-            sink.send(Event::File(FileLine::of_share(&manifest)));
+        let sought = self.seek(question, &sink).await?;
+        if sought.manifest.kind == ShareKind::File {
+            sink.send(Event::File(FileLine::of_share(&sought.manifest)));
             return Ok(());
         }
-        let look = Look {
-            request: &request,
-            manifest: &manifest,
-            told: &told,
-            patience,
-            deadline,
-        };
-        let index = self.index(&look, &sink).await?;
-        for (entry, _) in request.selection.choose(&index)?.files(&index) {
+        let index = self.index(&sought, &sink).await?;
+        for (entry, _) in sought.selection.choose(&index)?.files(&index) {
             sink.send(Event::File(FileLine::of_entry(entry)));
         }
         Ok(())
     }
 
-    async fn index(&self, look: &Look<'_>, sink: &EventSink) -> Result<Arc<FolderIndex>, Failure> {
-        let here = self.parts.store.open(look.manifest.hash).await?;
+    async fn index(&self, sought: &Sought, sink: &EventSink) -> Result<Arc<FolderIndex>, Failure> {
+        let file = sought.manifest.hash;
+        let here = self.parts.store.open(file).await?;
         if let Some(index) = here.and_then(|served| served.index()) {
             return Ok(index);
         }
         loop {
-            let fetching = Fetching {
-                what: &look.request.what,
-                manifest: look.manifest.clone(),
-                told: look.told,
-                output: PathBuf::new(),
-                aim: Aim::Index,
-            };
-            let fetch = self.fetch(fetching, sink.clone()).await?;
-            let index = look.wait(&fetch).await;
+            let fetch = self
+                .fetch(sought, PathBuf::new(), Aim::Index, sink.clone())
+                .await?;
+            let index = sought.wait_unless_halted(&fetch).await;
             if fetch.aim == Aim::Index && index.is_err() {
-                self.online()?.downloads.stop(&look.manifest.hash, false).await;
+                self.online()?.downloads.stop(&file, false).await;
             }
             // None: a `get` took its place, and will know.
             if let Some(index) = index? {
@@ -86,18 +70,9 @@ fn why_halted(status: &DownloadStatus) -> Option<&Pause> {
     }
 }
 
-/// A look at a folder.
-struct Look<'a> {
-    request: &'a FilesRequest,
-    manifest: &'a Manifest,
-    told: &'a [TrackerUrl],
-    patience: Duration,
-    deadline: Instant,
-}
-
-impl Look<'_> {
+impl Sought {
     /// The index, when a download knows it; none if that was stopped. An error also if it stands still before it knows.
-    async fn wait(&self, fetch: &Fetch) -> Result<Option<Arc<FolderIndex>>, Failure> {
+    async fn wait_unless_halted(&self, fetch: &Fetch) -> Result<Option<Arc<FolderIndex>>, Failure> {
         let mut status = fetch.handle.status();
         let halted = async {
             match status.wait_for(|status| why_halted(status).is_some()).await {
@@ -124,8 +99,7 @@ impl Look<'_> {
     }
 
     async fn wait_for_index(&self, fetch: &Fetch) -> Result<Option<Arc<FolderIndex>>, Failure> {
-        let name = self.manifest.name.to_string();
-        wait_for_peer(fetch, &name, self.patience, self.deadline).await?;
+        wait_for_peer(fetch, self).await?;
         let mut status = fetch.handle.status();
         let known = status.wait_for(|status| status.index.is_some() || status.stage.is_over());
         // An error: it was stopped.
