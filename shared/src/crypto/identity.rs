@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::fmt;
-use x25519_dalek::StaticSecret;
+use x25519_dalek::{SharedSecret, StaticSecret};
 use zeroize::Zeroizing;
 
 /// Binds the proof to its purpose: a key derived under another label proves nothing here.
@@ -72,6 +72,17 @@ impl Identity {
     /// The short handle that follows from the public key.
     pub fn peer_id(&self) -> PeerId {
         PeerId::of(&self.public)
+    }
+
+    /// The secret that nobody but we and the holder of `other` can know. The same for ever: not to be used but as one ingredient of a key.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadPublicKey`] for a key of low order or in a second spelling.
+    pub(crate) fn shared_with(&self, other: &PublicKey) -> Result<SharedSecret, CryptoError> {
+        if !exchange::is_canonical(other) {
+            return Err(CryptoError::BadPublicKey);
+        }
+        Ok(exchange::agree(&self.secret, other)?)
     }
 
     /// Answers a tracker's challenge.

@@ -2,13 +2,14 @@
 //!
 //! `vectors` compares with published test vectors (`shared/tests/vectors`, each file says where it is from),
 //! `handshake`, `record` and `rekey` do what an attacker on the path could do, `identity` what a liar at the tracker
-//! could, `aead` compares the two builds.
+//! could, `sealed` what a relay could, `aead` compares the two builds.
 
 mod aead;
 mod handshake;
 mod identity;
 mod record;
 mod rekey;
+mod sealed;
 mod vectors;
 
 use super::{

@@ -53,7 +53,8 @@ struct Noise {
     init_remote_static: Hex,
     resp_prologue: Hex,
     resp_static: Hex,
-    resp_ephemeral: Hex,
+    /// A one-way pattern has none.
+    resp_ephemeral: Option<Hex>,
     handshake_hash: Option<Hex>,
     messages: Vec<Message>,
 }
@@ -76,7 +77,10 @@ impl Noise {
         let responder = builder()
             .prologue(&self.resp_prologue.0)
             .and_then(|it| it.local_private_key(&self.resp_static.0))
-            .map(|it| it.fixed_ephemeral_key_for_testing_only(&self.resp_ephemeral.0))
+            .map(|it| match &self.resp_ephemeral {
+                Some(key) => it.fixed_ephemeral_key_for_testing_only(&key.0),
+                None => it,
+            })
             .and_then(Builder::build_responder);
         (initiator.unwrap(), responder.unwrap())
     }
@@ -114,6 +118,21 @@ fn our_noise_speaks_the_published_handshakes() {
         assert_eq!(initiator.get_handshake_hash(), responder.get_handshake_hash());
         if let Some(hash) = vector.handshake_hash {
             assert_eq!(initiator.get_handshake_hash(), hash.0, "{}", vector.source);
+        }
+    }
+}
+
+/// The pattern of [`sealed`](crate::crypto::sealed).
+#[test]
+fn our_noise_seals_the_published_one_way_messages() {
+    let file = include_str!("../../../tests/vectors/noise_x.json");
+    for vector in vectors::<Noise>(file) {
+        let (mut sender, mut receiver) = vector.parties();
+        let message = &vector.messages[0];
+        exchange_message(&mut sender, &mut receiver, message, &vector.source);
+        if let Some(hash) = vector.handshake_hash {
+            assert_eq!(sender.get_handshake_hash(), hash.0, "{}", vector.source);
+            assert_eq!(receiver.get_handshake_hash(), hash.0, "{}", vector.source);
         }
     }
 }
