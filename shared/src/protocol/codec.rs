@@ -152,10 +152,10 @@ impl Budget {
     }
 }
 
-pub(super) fn unlimited() -> Configuration {
+pub(crate) fn unlimited() -> Configuration {
     bincode::config::standard()
 }
 
-pub(super) fn limited<const BYTES: usize>() -> Configuration<LittleEndian, Varint, Limit<BYTES>> {
+pub(crate) fn limited<const BYTES: usize>() -> Configuration<LittleEndian, Varint, Limit<BYTES>> {
     unlimited().with_limit::<BYTES>()
 }

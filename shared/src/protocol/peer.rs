@@ -300,7 +300,7 @@ impl PeerHint {
     }
 }
 
-pub(super) fn at_most(field: &'static str, got: u64, most: u64) -> Result<(), OutOfBounds> {
+pub(crate) fn at_most(field: &'static str, got: u64, most: u64) -> Result<(), OutOfBounds> {
     within(field, got, 0, most)
 }
 
