@@ -12,6 +12,7 @@
 //! [`Peer::start`] starts them in that order; [`PeerHandle::shutdown`] drains and stops them in reverse. A permanent child
 //! that crashes again and again ends the peer ([`PeerHandle::failed`]), and the program exits with 70.
 
+mod copy;
 mod door;
 mod downloads;
 mod failure;

@@ -10,6 +10,7 @@ use p2p_tests::fake_peer::{Answer, FakePeer};
 use p2p_tests::fixtures;
 use p2p_tests::lab::Lab;
 use p2p_tests::programs::{Peer, Sharing, Tracker};
+use p2p_tests::tree;
 use serde_json::Value;
 
 const SIZE: u64 = 24 << 20;
@@ -130,6 +131,38 @@ fn a_partial_download_that_is_left_behind_is_named() {
     for said in [folder.to_str().unwrap(), "--output"] {
         assert!(left[0].contains(said), "{said}: {}", left[0]);
     }
+}
+
+#[test]
+fn a_share_of_ones_own_is_copied_from_where_it_is_and_stays_there() {
+    let lab = Lab::new();
+    let source = lab.folder("source").join("own");
+    std::fs::create_dir_all(source.join("a")).unwrap();
+    fixtures::write_file(&source.join("a/one.bin"), 1, 3 << 20);
+    fixtures::write_file(&source.join("two.bin"), 2, 700_000);
+    let peer = Peer::new(&lab, "peer");
+    let _daemon = peer.start_daemon();
+    let shared = peer.share(&source).run().expect_code(0).events();
+    let ticket = shared.iter().find(|event| event["event"] == "ticket").unwrap();
+    let ticket = ticket["ticket"].as_str().unwrap();
+
+    let output = lab.folder("output");
+    peer.get(ticket, &output)
+        .args(["--timeout", "5"])
+        .run()
+        .expect_code(0);
+    tree::assert_same(&source, &output.join("own"));
+    let part = lab.folder("part");
+    let some = peer
+        .get(ticket, &part)
+        .args(["--timeout", "5", "--include", "two.bin"]);
+    some.run().expect_code(0);
+    assert!(part.join("own/two.bin").exists() && !part.join("own/a").exists());
+
+    let listed = peer.command("list").run().expect_code(0).events();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(listed[0]["path"].as_str().unwrap(), source.to_str().unwrap());
+    assert_eq!(listed[0]["state"], "seeding");
 }
 
 /// What the process may have open: soft and hard limit.

@@ -33,7 +33,7 @@ impl Orders {
     /// Fetches what `request` names; returns when it stands under its name, durable.
     ///
     /// The download goes on if the future is dropped. It is given up (and goes on in a peer that stays) when nobody was
-    /// reached in time, and when the disk is full.
+    /// reached in time, and when the disk is full. What this peer shares itself is copied instead.
     pub async fn get(&self, request: GetRequest, sink: EventSink) -> Result<Done, Failure> {
         let question = Question {
             what: &request.what,
@@ -44,6 +44,10 @@ impl Orders {
         let sought = self.seek(question, &sink).await?;
         let file = sought.manifest.hash;
         let was_share = self.is_share(&file).await?;
+        self.warn_of_left(&file, &request.output, &sink).await?;
+        if was_share && let Some(done) = self.copy(&sought, &request.output, &sink).await? {
+            return Ok(done);
+        }
         // What the share is told to already, it stays told to.
         let before = if was_share {
             self.parts.book.of(&file)
@@ -53,7 +57,6 @@ impl Orders {
         let all = trackers::union(&[&before, &sought.told]);
         self.parts.book.set(file, &all).await?;
         let was_paused = self.is_paused(&file);
-        self.warn_of_left(&file, &request.output, &sink).await?;
         let aim = Aim::Files(sought.selection.clone());
         let fetch = self.fetch(&sought, request.output, aim, sink).await?;
         if was_paused {

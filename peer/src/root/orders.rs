@@ -2,6 +2,7 @@
 //! of their own.
 
 use super::{
+    copy::Copies,
     downloads::{Downloads, Fetch},
     note::Book,
     tickets::Maker,
@@ -49,6 +50,7 @@ pub(super) struct Parts {
     pub(super) data: PathBuf,
     /// The downloads that are to stand still.
     pub(super) paused: Book<bool>,
+    pub(super) copies: Copies,
     /// Whom the tickets of downloads named.
     pub(super) seeders: Book<Vec<(PublicKey, Vec<SocketAddr>)>>,
     /// What is seeded. Kept open, for the store forgets of a closed share that its source was found to have changed.
@@ -110,6 +112,7 @@ impl Orders {
             data: config.data.clone(),
             paused: Book::open(&config.data, "paused.json", AGAIN)?,
             seeders: Book::open(&config.data, "seeders.json", AGAIN)?,
+            copies: Copies::default(),
             seeded: Mutex::default(),
             online,
         };
@@ -165,6 +168,7 @@ impl Orders {
             (true, _) => ShareState::Paused,
             (false, Some(_)) if reason.is_some() => ShareState::Paused,
             (false, Some(_)) => ShareState::Downloading,
+            (false, None) if self.parts.copies.is_copying(&job.manifest.hash) => ShareState::Downloading,
             (false, None) => ShareState::Waiting,
         };
         let path = job.output.join(job.manifest.name.as_str());
@@ -243,6 +247,7 @@ impl Orders {
 
     /// Ends what is under way; what it has is on disk.
     pub(super) async fn drain(&self) {
+        self.parts.copies.stop();
         if let Some(online) = &self.parts.online {
             online.downloads.stop_all().await;
         }

@@ -51,6 +51,9 @@ impl Orders {
             told = online.client.configured();
         }
         let job = self.parts.store.resume_job(file).await?;
+        if self.copy_job(job.spec()).await? {
+            return Ok(());
+        }
         let (paused, seeders) = (self.is_paused(&file), self.seeders(&file));
         let swarm = swarm(online, &told);
         let aim = Aim::Files(job.spec().selection.clone());

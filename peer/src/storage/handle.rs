@@ -108,7 +108,8 @@ impl ChunkStoreHandle {
         self.ask(ResumeJob(file)).await
     }
 
-    /// Checks the whole, makes it durable under its final name, and makes a share of it. Returns that path. After
+    /// Checks the whole, makes it durable under its final name, and makes a share of it, unless it is shared from somewhere
+    /// else and that is open. Returns that path. After
     /// [`FinishError::Damaged`] the job goes on; after [`FinishError::Integrity`] and [`FinishError::BadIndex`] it is
     /// gone; after the others it can be finished again.
     pub async fn finish(&self, job: Arc<Job>) -> Result<PathBuf, FinishError> {

@@ -173,7 +173,7 @@ impl Library {
         .await
     }
 
-    /// Checks the whole of a download, gives it its name, and makes a share of it.
+    /// Checks the whole of a download, gives it its name, and makes a share of it, unless there is one that is open and as it was.
     pub(super) async fn finish_job(self: Arc<Self>, job: Arc<Job>) -> Result<PathBuf, FinishError> {
         let file = job.manifest().hash;
         let _turn = self.living.turn(file).await;
@@ -195,11 +195,24 @@ impl Library {
             };
             let path = import.source.root().to_owned();
             import.remember(&library.cache);
-            library.put_share(import)?;
+            if !library.is_shared_elsewhere(file, &path)? {
+                library.put_share(import)?;
+            }
             library.forget_job(file)?;
             Ok(path)
         });
         finished.await
+    }
+
+    /// Whether what lies somewhere else is a share that somebody has open, and that is not known to have changed: it stays
+    /// what it is. One that is not open may have changed unnoticed.
+    fn is_shared_elsewhere(&self, file: FileHash, path: &Path) -> Result<bool, StoreError> {
+        let open = self.living.share(file);
+        if open.is_none_or(|share| share.changed().is_some()) {
+            return Ok(false);
+        }
+        let share = self.catalogue.share(file)?;
+        Ok(share.is_some_and(|share| share.source.root() != path))
     }
 
     fn forget_job(&self, file: FileHash) -> Result<bool, StoreError> {
