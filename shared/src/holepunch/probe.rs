@@ -2,7 +2,7 @@
 //!
 //! Promises that nobody but the two peers of a round can make one: its code is keyed with what only they can compute (their static keys'
 //! secret) and what they told each other for this round (the nonces, sealed). A prober gets nothing, for no answer is due to what
-//! does not open; what does is answered by as many bytes as it has. Pure; the burst decides what is sent when.
+//! does not open; what does is answered by as many bytes as it has. Pure; the [burst](super::burst) decides what is sent when.
 //!
 //! ```text
 //! 0   magic    4   0x0e 'p' '2' 'p'
