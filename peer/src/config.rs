@@ -11,7 +11,7 @@ mod secret;
 
 pub use secret::ApiKey;
 
-use crate::{client::TrackerUrl, error::Failure};
+use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting};
 use file::FileConfig;
 use flags::{CommonFlags, PeerFlags};
 use std::{
@@ -58,6 +58,8 @@ pub struct TrackerConfig {
     pub urls: Vec<TrackerUrl>,
     /// What they want to see before they answer, if they were started with keys.
     pub api_key: Option<ApiKey>,
+    /// What stands between, for trackers and relays; nothing: what the environment says.
+    pub proxy: Option<ProxySetting>,
 }
 
 impl Config {
@@ -158,6 +160,7 @@ impl Settings {
         let key_file = flags.api_key_file.as_ref().or(self.file.api_key_file.as_ref());
         Ok(TrackerConfig {
             urls,
+            proxy: flags.proxy.clone().or_else(|| self.file.proxy.clone()),
             api_key: ApiKey::find(std::env::var_os("P2P_API_KEY"), key_file.map(PathBuf::as_path))?,
         })
     }

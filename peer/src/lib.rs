@@ -11,6 +11,8 @@ pub mod event;
 pub mod operation;
 mod orphan;
 pub mod p2p;
+pub mod proxy;
+pub mod relay;
 pub mod root;
 pub mod selection;
 pub mod storage;

@@ -7,6 +7,7 @@
 //! | ConnectionManager | permanent | its roster of sessions, dials and bans; what is wanted is told again |
 //! | PeerSession* | temporary | (the manager redials) |
 //! | DownloadCoordinator* | transient | the job on disk |
+//! | RelaySession* | permanent, one for each relay in use | (it connects again) |
 //! | LocalApi | last up, first to stop | |
 //!
 //! [`Peer::start`] starts them in that order; [`PeerHandle::shutdown`] drains and stops them in reverse. A permanent child
@@ -38,12 +39,13 @@ pub use orders::Orders;
 
 use crate::{
     api::{self, LocalApi},
-    client,
+    client::{self, TrackerClientHandle},
     config::{Config, Mode},
     connection::{self, ConnectionParts, direct::Caller},
     download::DownloadParts,
     error::Failure,
     p2p::{greeting::hello, session::SessionParts},
+    relay::{self, RelayHandle, RelayNews, RelayParts},
     storage::{self, BufferPool, DEFAULT_POOL},
 };
 use actix_rt::Arbiter;
@@ -52,6 +54,7 @@ use keeper::Keeper;
 use lock::DataLock;
 use p2p_shared::supervision::Supervisor;
 use std::{io, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 /// How long a peer may take to end. The service manager waits 15 s (promises.md), so this leaves some.
@@ -164,6 +167,7 @@ async fn start_children(
             listener: Some(listener),
         },
     );
+    let relays = start_relays(config, &client);
     let parts = DownloadParts {
         store: store.clone(),
         connections: connections.clone(),
@@ -174,6 +178,7 @@ async fn start_children(
         listen,
         client,
         connections,
+        relays,
         downloads: Downloads::new(parts, Arbiter::current()),
     };
     let orders = Orders::new(config, store, Some(online))?;
@@ -184,6 +189,26 @@ async fn start_children(
     let api = LocalApi::start(api, &config.data, orders.clone())?;
     tracing::info!(peers = %listen, api = %api.address(), data = %config.data.display(), "listening");
     Ok((orders, Some(api)))
+}
+
+/// What may wait to be looked at of what came through relays: more than there may be strangers, so that signals find room.
+const RELAY_NEWS: usize = 512;
+
+fn start_relays(config: &Config, client: &TrackerClientHandle) -> RelayHandle {
+    let (news, heard) = mpsc::channel(RELAY_NEWS);
+    tokio::spawn(turn_away(heard));
+    relay::start(RelayParts {
+        client: client.clone(),
+        proxy: config.tracker.proxy.clone(),
+        news,
+    })
+}
+
+/// Nobody here talks through relays yet: who comes finds the tunnel closed.
+async fn turn_away(mut heard: mpsc::Receiver<RelayNews>) {
+    while heard.recv().await.is_some() {
+        tracing::debug!("what came through a relay was turned away");
+    }
 }
 
 /// A listener that cannot be had is mostly a port that is taken.

@@ -8,6 +8,7 @@ use super::{
     state::{Action, AnnounceCall, Lease, TrackerState},
     status::ClientStatus,
 };
+use crate::relay::RelayAddress;
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, ResponseFuture, SpawnHandle,
     WrapFuture as _,
@@ -73,6 +74,9 @@ impl TrackerClient {
         }
         let mut calls = Vec::new();
         for (tracker, state) in &mut self.trackers {
+            if let Some(lost) = wanted.lost.get(tracker) {
+                state.on_lost(now, lost);
+            }
             let files = wanted.trackers.get(tracker).map(|wish| &wish.files);
             let Some(files) = files else { continue };
             calls.extend(
@@ -154,11 +158,13 @@ impl TrackerClient {
             Outcome::Register { epoch, told, result } => match result {
                 Ok(answer) => {
                     let length = seconds(answer.lease);
+                    let relay = relay_of(tracker, answer.relay_url.as_deref());
                     let token = answer.token.into();
                     state.on_registered(now, epoch, Lease { token, length });
                     self.told.insert(tracker.clone(), told);
                     self.publish(tracker, |status| {
                         status.observed = Some(answer.observed_address);
+                        status.relay = relay;
                         status.error = None;
                         status.announced.clear();
                     });
@@ -236,6 +242,14 @@ impl TrackerClient {
             change(status);
         });
     }
+}
+
+/// The relay that a tracker names. One that cannot be it is worth a word: peers that need it will not find this one.
+fn relay_of(tracker: &TrackerUrl, said: Option<&str>) -> Option<RelayAddress> {
+    let address = RelayAddress::of(said, tracker);
+    address
+        .inspect_err(|error| tracing::warn!(%tracker, %error, "the tracker names no relay that can be used"))
+        .ok()
 }
 
 fn seconds(count: u32) -> Duration {

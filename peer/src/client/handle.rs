@@ -115,6 +115,18 @@ impl TrackerClientHandle {
         self.queries.peers(hash, trackers).await
     }
 
+    /// The token turned out to be worth nothing: unless there is another one already, the peer registers anew.
+    pub(crate) fn renew(&self, tracker: &TrackerUrl, token: Arc<str>) {
+        self.wanted.send_modify(|wanted| {
+            wanted.lost.insert(tracker.clone(), token);
+        });
+    }
+
+    /// The API key, if `tracker` is one that may be told it.
+    pub(crate) fn api_key(&self, tracker: &TrackerUrl) -> Option<String> {
+        self.queries.http.api_key(tracker)
+    }
+
     /// How each tracker stands; changes can be waited for.
     pub fn status(&self) -> watch::Receiver<ClientStatus> {
         self.queries.status.clone()

@@ -3,7 +3,10 @@
 //! tracker on this machine is called without a proxy: what is local to us is not local to it.
 
 use super::{CallError, TrackerUrl};
-use crate::config::ApiKey;
+use crate::{
+    config::ApiKey,
+    proxy::{self, ProxySetting},
+};
 use bytes::{Bytes, BytesMut};
 use p2p_shared::tracker_api::{API_KEY_HEADER, Problem, slug};
 use reqwest::{
@@ -44,6 +47,7 @@ pub(crate) struct Http {
     near: reqwest::Client,
     /// Made when the first tracker needs it: loading the system's certificates takes tens of milliseconds.
     encrypted: Arc<OnceLock<Result<reqwest::Client, String>>>,
+    proxy: Option<ProxySetting>,
     api_key: Option<HeaderValue>,
     /// The trackers that a person named: they alone are told the key. Anybody can put a tracker into a ticket.
     named: Arc<Mutex<HashSet<TrackerUrl>>>,
@@ -58,7 +62,10 @@ pub(crate) struct Credentials<'a> {
 
 impl Http {
     /// A client that says `api_key` with every call to one of the trackers that were [`named`](Self::name).
-    pub(crate) fn new(api_key: Option<&ApiKey>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(
+        api_key: Option<&ApiKey>,
+        proxy: Option<&ProxySetting>,
+    ) -> Result<Self, reqwest::Error> {
         let api_key = api_key.and_then(|key| {
             // `ApiKey` holds printable ASCII only, which every header value may.
             let mut value = HeaderValue::from_str(key.reveal()).ok()?;
@@ -66,9 +73,10 @@ impl Http {
             Some(value)
         });
         Ok(Self {
-            plain: builder().tls_certs_only([]).build()?,
+            plain: proxy::apply(builder().tls_certs_only([]), proxy)?.build()?,
             near: builder().tls_certs_only([]).no_proxy().build()?,
             encrypted: Arc::default(),
+            proxy: proxy.cloned(),
             api_key,
             named: Arc::default(),
         })
@@ -151,17 +159,34 @@ impl Http {
     }
 
     fn client(&self, tracker: &TrackerUrl) -> Result<&reqwest::Client, CallError> {
-        if !tracker.is_encrypted() {
-            let near = tracker.is_loopback();
-            return Ok(if near { &self.near } else { &self.plain });
+        let is_near = tracker.is_loopback();
+        if !tracker.is_encrypted() && (is_near || !self.has_encrypted_proxy()) {
+            return Ok(if is_near { &self.near } else { &self.plain });
         }
         let built = self
             .encrypted
-            .get_or_init(|| builder().build().map_err(|error| innermost(&error)));
+            .get_or_init(|| self.build_encrypted().map_err(|error| innermost(&error)));
         built.as_ref().map_err(|reason| CallError::Unreachable {
             tracker: tracker.clone(),
             reason: format!("no encrypted connections can be made: {reason}"),
         })
+    }
+}
+
+impl Http {
+    fn build_encrypted(&self) -> Result<reqwest::Client, reqwest::Error> {
+        proxy::apply(builder(), self.proxy.as_ref())?.build()
+    }
+
+    /// A proxy that is spoken to encrypted needs the certificates whatever the tracker is.
+    fn has_encrypted_proxy(&self) -> bool {
+        matches!(&self.proxy, Some(ProxySetting::Through(url)) if url.scheme() == "https")
+    }
+
+    /// The API key, if `tracker` is one that may be told it.
+    pub(crate) fn api_key(&self, tracker: &TrackerUrl) -> Option<String> {
+        let key = self.api_key.as_ref().filter(|_| self.named().contains(tracker));
+        key.and_then(|key| key.to_str().ok()).map(str::to_owned)
     }
 }
 

@@ -15,6 +15,8 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
     pub(crate) trackers: HashMap<TrackerUrl, Wish>,
+    /// The last token of each that turned out to be worth nothing.
+    pub(crate) lost: HashMap<TrackerUrl, Arc<str>>,
 }
 
 /// What one tracker shall know.

@@ -40,13 +40,13 @@ use tokio::sync::watch;
 
 /// Starts the TrackerClient under `supervisor`. Registers with every configured tracker at once. `listen` is where the
 /// listener for other peers is bound.
-pub(crate) fn start(
+pub fn start(
     supervisor: &mut Supervisor,
     config: &TrackerConfig,
     identity: Arc<Identity>,
     listen: SocketAddr,
 ) -> Result<TrackerClientHandle, Failure> {
-    let http = Http::new(config.api_key.as_ref())
+    let http = Http::new(config.api_key.as_ref(), config.proxy.as_ref())
         .map_err(|error| Failure::internal(format!("cannot make an HTTP client: {error}")))?;
     http.name(&config.urls);
     let configured = |tracker: &TrackerUrl| {
@@ -59,6 +59,7 @@ pub(crate) fn start(
     warn_of_open_keys(config);
     let (wanted, wanted_by_actor) = watch::channel(Wanted {
         trackers: config.urls.iter().map(configured).collect(),
+        ..Wanted::default()
     });
     let (status, status_for_others) = watch::channel(ClientStatus::default());
     let parts = Parts {

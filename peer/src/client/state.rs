@@ -251,6 +251,13 @@ impl TrackerState {
         };
     }
 
+    /// This token turned out to be worth nothing: if it is the one that is held, another is wanted.
+    pub(crate) fn on_lost(&mut self, now: Instant, token: &str) {
+        if self.token().is_some_and(|held| **held == *token) {
+            self.lose_registration(now);
+        }
+    }
+
     fn lose_registration(&mut self, now: Instant) {
         self.registration = Registration::Absent { retry: now };
         for share in self.shares.values_mut() {

@@ -1,6 +1,7 @@
 //! How each tracker stands, as the actor publishes it and everybody else reads it.
 
 use super::{CallError, TrackerUrl};
+use crate::relay::RelayAddress;
 use p2p_shared::id::FileHash;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,6 +21,8 @@ pub struct ClientStatus {
 pub struct TrackerStatus {
     /// The token of the registration; none while there is no registration.
     pub(crate) token: Option<Arc<str>>,
+    /// Its relay, while there is a registration.
+    pub(crate) relay: Option<RelayAddress>,
     /// Where the tracker sees this peer.
     pub observed: Option<IpAddr>,
     /// What the last call failed with; none after a success.

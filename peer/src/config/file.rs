@@ -2,7 +2,7 @@
 //! Unknown keys are refused: a misspelt one would otherwise do nothing, silently.
 
 use super::flags::LogFormat;
-use crate::{client::TrackerUrl, error::Failure};
+use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting};
 use p2p_shared::hash::HashAlgorithm;
 use serde::Deserialize;
 use std::{
@@ -30,6 +30,8 @@ pub struct FileConfig {
     pub tracker: Option<Vec<TrackerUrl>>,
     /// `--api-key-file`
     pub api_key_file: Option<PathBuf>,
+    /// `--proxy`
+    pub proxy: Option<ProxySetting>,
     /// `--listen` of the daemon
     pub listen: Option<SocketAddr>,
     /// `--api` of the daemon

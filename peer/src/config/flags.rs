@@ -1,6 +1,6 @@
 //! The arguments that several commands share. Each has a `P2P_…` variable and a key in the file.
 
-use crate::client::TrackerUrl;
+use crate::{client::TrackerUrl, proxy::ProxySetting};
 use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
@@ -92,6 +92,11 @@ pub struct PeerFlags {
     /// File with the tracker's API key (or the key itself in P2P_API_KEY)
     #[arg(long, help_heading = PEER, env = "P2P_API_KEY_FILE", value_name = "FILE", hide_env_values = true)]
     pub api_key_file: Option<PathBuf>,
+
+    /// Proxy for trackers and relays: http://, https://, socks5:// or socks5h://, or none
+    /// [default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY]
+    #[arg(long, help_heading = PEER, env = "P2P_PROXY", value_name = "URL", hide_env_values = true)]
+    pub proxy: Option<ProxySetting>,
 
     /// Where other peers connect to [default: 0.0.0.0:6881, outside a daemon any free port]
     #[arg(long, help_heading = PEER, env = "P2P_LISTEN", value_name = "ADDRESS", hide_env_values = true)]

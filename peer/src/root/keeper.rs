@@ -4,7 +4,11 @@
 use super::{DRAIN, Orders};
 use crate::{api::LocalApi, error::Failure};
 use p2p_shared::supervision::{Escalation, Supervisor};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long leaving the relays may take.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// The way to the keeper's task.
 #[derive(Debug)]
@@ -68,6 +72,7 @@ async fn keep(
     }
     orders.drain().await;
     supervisor.stop(DRAIN).await;
+    orders.leave_relays(LEAVE).await;
     if let Some(done) = done {
         // Whoever asked may have stopped waiting.
         done.send(()).ok();

@@ -15,6 +15,7 @@ use crate::{
     error::Failure,
     operation::{self, IdentityInfo, PeerStatus, SessionLine, ShareInfo, ShareState, TrackerInfo},
     p2p::session::news::SessionInfo,
+    relay::RelayHandle,
     storage::{ChunkStoreHandle, JobInfo, Served},
 };
 use p2p_shared::{
@@ -27,7 +28,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What to do when the notes about downloads are damaged.
@@ -66,6 +67,7 @@ pub(super) struct Online {
     pub(super) listen: SocketAddr,
     pub(super) client: TrackerClientHandle,
     pub(super) connections: ConnectionManagerHandle,
+    pub(super) relays: RelayHandle,
     pub(super) downloads: Downloads,
 }
 
@@ -250,6 +252,13 @@ impl Orders {
         self.parts.copies.stop();
         if let Some(online) = &self.parts.online {
             online.downloads.stop_all().await;
+        }
+    }
+
+    /// Leaves the relays, when nobody has anything to say through them any more.
+    pub(super) async fn leave_relays(&self, within: Duration) {
+        if let Some(online) = &self.parts.online {
+            online.relays.stop(within).await;
         }
     }
 }

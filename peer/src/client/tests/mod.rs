@@ -36,6 +36,7 @@ fn start_with(urls: &[&TrackerUrl], api_key: Option<&str>) -> Bench {
     let config = TrackerConfig {
         urls: urls.iter().copied().cloned().collect(),
         api_key: ApiKey::find(api_key.map(Into::into), None).unwrap(),
+        ..TrackerConfig::default()
     };
     let identity = Arc::new(Identity::generate().unwrap());
     let client = start(

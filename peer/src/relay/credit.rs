@@ -1,0 +1,213 @@
+//! How much may be sent, how much may come, and how much all tunnels of one connection may let wait. Pure.
+//!
+//! Promises that what was let come and was not read yet never exceeds what was granted, for each tunnel ([`Receiving`]) and for all of
+//! them together ([`Budget`]), and that nothing is sent that was not granted ([`Sending`]). A data frame uses up its bytes and
+//! [`FRAME_COST`] more, on both sides.
+
+use p2p_shared::protocol::relay::{FRAME_COST, MAX_CREDIT, MAX_DATA, MIN_GRANT};
+
+/// The relay, or the peer behind it, does not keep to the credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Exceeded;
+
+/// What may still be sent on a tunnel.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    credit: u32,
+}
+
+impl Sending {
+    /// So much more may be sent.
+    pub(super) fn grant(&mut self, bytes: u32) -> Result<(), Exceeded> {
+        let credit = self.credit.checked_add(bytes);
+        self.credit = credit.filter(|credit| *credit <= MAX_CREDIT).ok_or(Exceeded)?;
+        Ok(())
+    }
+
+    /// How many of `wanted` bytes go into a frame now, which is paid for by this; 0: there is no credit for any.
+    pub(super) fn take(&mut self, wanted: usize) -> usize {
+        let room = self.credit.saturating_sub(FRAME_COST) as usize;
+        let bytes = wanted.min(room).min(MAX_DATA);
+        if bytes > 0 {
+            self.credit -= bytes as u32 + FRAME_COST;
+        }
+        bytes
+    }
+}
+
+/// What may still come on a tunnel.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    window: u32,
+    open: u32,
+    /// Read, and not granted again.
+    consumed: u32,
+}
+
+impl Receiving {
+    /// `window` bytes were granted; there will never be more open, or unread.
+    pub(super) fn new(window: u32) -> Self {
+        Self {
+            window,
+            open: window,
+            consumed: 0,
+        }
+    }
+
+    /// A frame of so many bytes came.
+    pub(super) fn on_data(&mut self, bytes: usize) -> Result<(), Exceeded> {
+        let cost = u32::try_from(bytes)
+            .map_err(|_| Exceeded)?
+            .checked_add(FRAME_COST);
+        let open = cost.and_then(|cost| self.open.checked_sub(cost));
+        self.open = open.ok_or(Exceeded)?;
+        Ok(())
+    }
+
+    /// So many bytes were read; `whole`: up to the end of their frame.
+    pub(super) fn on_read(&mut self, bytes: usize, whole: bool) {
+        // What is read came before, so this is no more than the window.
+        self.consumed += bytes as u32 + if whole { FRAME_COST } else { 0 };
+    }
+
+    /// What is to be granted now, if it is worth a frame: a quarter of the window.
+    pub(super) fn grant(&mut self) -> Option<u32> {
+        if self.consumed < (self.window / 4).max(MIN_GRANT) {
+            return None;
+        }
+        self.open += self.consumed;
+        Some(std::mem::take(&mut self.consumed))
+    }
+}
+
+/// The smallest window: one full frame at a time.
+pub(super) const SMALLEST_WINDOW: u32 = MAX_DATA as u32 + FRAME_COST;
+
+/// What the tunnels of one connection may let wait together. A relay ends the connection of a peer that lets more wait than the
+/// relay keeps, and a slow line with many fast senders would be there soon.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: u32,
+}
+
+impl Budget {
+    /// Of a relay that keeps `waiting` bytes: a quarter is left for what else it has to say.
+    pub(super) fn of(waiting: u32) -> Self {
+        Self {
+            left: waiting - waiting / 4,
+        }
+    }
+
+    /// The window of a new tunnel: a quarter of what is left, so that the first ones get all that a window may have, and later ones
+    /// something. None: too many tunnels.
+    pub(super) fn take(&mut self) -> Option<u32> {
+        let window = (self.left / 4).clamp(SMALLEST_WINDOW, MAX_CREDIT);
+        self.left = self.left.checked_sub(window)?;
+        Some(window)
+    }
+
+    /// A tunnel is gone, and what came on it.
+    pub(super) fn give_back(&mut self, window: u32) {
+        self.left = self.left.saturating_add(window);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn no_more_is_sent_than_was_granted_frames_included() {
+        let mut sending = Sending::default();
+        assert_eq!(sending.take(10), 0);
+        sending.grant(FRAME_COST).unwrap();
+        assert_eq!(sending.take(10), 0, "a frame without bytes is none");
+        sending.grant(100_000).unwrap();
+        assert_eq!(sending.take(1_000_000), MAX_DATA);
+        assert_eq!(sending.take(1_000_000), 100_000 - MAX_DATA - FRAME_COST as usize);
+        assert_eq!(sending.take(1), 0);
+    }
+
+    #[test]
+    fn a_grant_beyond_the_bound_is_refused() {
+        let mut sending = Sending::default();
+        sending.grant(MAX_CREDIT).unwrap();
+        assert_eq!(sending.grant(1), Err(Exceeded));
+    }
+
+    #[test]
+    fn what_comes_without_having_been_granted_is_refused() {
+        let mut receiving = Receiving::new(1000);
+        receiving.on_data(900).unwrap();
+        assert_eq!(receiving.on_data(1), Err(Exceeded));
+    }
+
+    #[test]
+    fn grants_come_in_quarters_of_the_window_and_for_what_was_read_only() {
+        let mut receiving = Receiving::new(MAX_CREDIT);
+        let quarter = MAX_CREDIT / 4;
+        for _ in 0..4 {
+            receiving.on_data(MAX_DATA).unwrap();
+        }
+        receiving.on_read(MAX_DATA, true);
+        assert_eq!(receiving.grant(), None);
+        for _ in 0..3 {
+            receiving.on_read(MAX_DATA, true);
+        }
+        assert_eq!(receiving.grant(), Some(quarter + 4 * FRAME_COST));
+        assert_eq!(receiving.grant(), None);
+    }
+
+    #[test]
+    fn the_windows_of_as_many_tunnels_as_a_relay_allows_fit_into_what_it_keeps() {
+        let waiting = 16 << 20;
+        let mut budget = Budget::of(waiting);
+        let windows: Vec<u32> = (0..64).map_while(|_| budget.take()).collect();
+        assert_eq!(
+            (windows.len(), windows[0], windows[7]),
+            (64, MAX_CREDIT, MAX_CREDIT)
+        );
+        assert!(windows.iter().sum::<u32>() <= waiting);
+        let many = (0..10_000).map_while(|_| budget.take()).count();
+        assert!(many < 200, "{many} more tunnels");
+        windows.into_iter().for_each(|window| budget.give_back(window));
+        assert_eq!(budget.take(), Some(MAX_CREDIT));
+    }
+
+    proptest! {
+        /// Whoever sends as much as it may, to somebody who reads as much as there is, is never stuck and never refused.
+        #[test]
+        fn sender_and_receiver_agree_for_ever(
+            window in SMALLEST_WINDOW..=MAX_CREDIT,
+            steps in proptest::collection::vec((1usize..200_000, 1usize..100_000), 1..200),
+        ) {
+            let (mut sending, mut receiving) = (Sending::default(), Receiving::new(window));
+            sending.grant(window).unwrap();
+            let mut unread: std::collections::VecDeque<usize> = Default::default();
+            for (send, read) in steps {
+                let sent = sending.take(send);
+                if sent > 0 {
+                    prop_assert_eq!(receiving.on_data(sent), Ok(()));
+                    unread.push_back(sent);
+                } else {
+                    prop_assert!(!unread.is_empty(), "nothing to read, nothing to send");
+                }
+                prop_assert!(unread.iter().sum::<usize>() <= window as usize);
+                let mut read = read;
+                while let Some(front) = unread.front_mut().filter(|_| read > 0) {
+                    let now = read.min(*front);
+                    (*front, read) = (*front - now, read - now);
+                    let whole = *front == 0;
+                    receiving.on_read(now, whole);
+                    if whole {
+                        unread.pop_front();
+                    }
+                    if let Some(bytes) = receiving.grant() {
+                        prop_assert_eq!(sending.grant(bytes), Ok(()));
+                    }
+                }
+            }
+        }
+    }
+}
