@@ -10,6 +10,21 @@ packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 
+# Debian starts a service when it installs one, unless this file says no.
+packages_without_services() {
+  policy=/usr/sbin/policy-rc.d made=
+  [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; made=1; }
+  packages "$@" || echo "not installed: $*"
+  [ -z "$made" ] || rm $policy
+}
+
+# The packages of those programs that are not there, of pairs program:package.
+missing_of() {
+  for pair in "$@"; do
+    [ -n "$(PATH=$PATH:/usr/sbin command -v "${pair%%:*}")" ] || echo "${pair##*:}"
+  done | sort -u
+}
+
 # A C compiler and linker, for every target; a fresh Debian has none.
 if ! command -v cc >/dev/null; then
   root_with_apt || { echo "no C compiler: install gcc and libc6-dev (Debian), then call this again" >&2; exit 1; }
@@ -26,22 +41,25 @@ install() {
 bench() {
   tools=${CARGO_TARGET_DIR:-target}/bench-tools
   mkdir -p "$tools"
-  missing=
-  for pair in nginx:nginx-light curl:curl openssl:openssl; do
-    [ -n "$(PATH=$PATH:/usr/sbin command -v "${pair%%:*}")" ] || missing="$missing ${pair##*:}"
-  done
-  if [ -n "$missing" ] && root_with_apt; then
-    # Debian starts a service when it installs one, unless this file says no.
-    policy=/usr/sbin/policy-rc.d made=
-    [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy; chmod +x $policy; made=1; }
-    # shellcheck disable=SC2086
-    packages $missing || echo "not installed:$missing"
-    [ -z "$made" ] || rm $policy
-  fi
+  missing=$(missing_of nginx:nginx-light curl:curl openssl:openssl)
+  # shellcheck disable=SC2086
+  [ -z "$missing" ] || ! root_with_apt || packages_without_services $missing
   "$tools/venv/bin/python" -c 'import libtorrent' 2>/dev/null || {
     python3 -m venv "$tools/venv" && "$tools/venv/bin/pip" install -q libtorrent==2.1.1 || echo "not installed: libtorrent"
   }
   [ -x "$tools/bin/b3sum" ] || cargo install --locked --quiet b3sum --version 1.8.7 --root "$tools" || echo "not installed: b3sum"
+}
+
+# What some tests use: networks with NATs, and somebody else's STUN. Without it they say that they are skipped, and in CI they fail.
+networks() {
+  missing=$(missing_of ip:iproute2 nft:nftables ethtool:ethtool turnserver:coturn turnutils_stunclient:coturn)
+  [ -n "$missing" ] || return 0
+  if root_with_apt; then
+    # shellcheck disable=SC2086
+    packages_without_services $missing
+  else
+    echo "some tests will be skipped: not installed:" $missing >&2
+  fi
 }
 
 case "${1:-}" in
@@ -49,6 +67,7 @@ case "${1:-}" in
     ;;
   nextest)
     cargo nextest --version >/dev/null 2>&1 || install cargo-nextest
+    networks
     ;;
   lint)
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
