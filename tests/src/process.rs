@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::lines::Lines;
+use crate::netlab::Namespace;
 
 /// After this long without what a test waits for, it fails. Long, because a loaded machine is slow, not wrong.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +46,7 @@ fn beside_this_executable() -> PathBuf {
 pub struct Launch {
     command: Command,
     log: PathBuf,
+    place: Option<Namespace>,
 }
 
 impl Launch {
@@ -76,6 +78,7 @@ impl Launch {
         Self {
             command,
             log: folder.join(format!("{name}.log")),
+            place: None,
         }
     }
 
@@ -119,6 +122,12 @@ impl Launch {
         self
     }
 
+    /// Runs it on another machine of the laboratory.
+    pub fn inside(mut self, place: &Namespace) -> Self {
+        self.place = Some(place.clone());
+        self
+    }
+
     fn program(&mut self, path: &OsStr) {
         let mut command = Command::new(path);
         command.args(self.command.get_args());
@@ -146,6 +155,9 @@ impl Launch {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         die_with_us(&mut self.command);
+        if let Some(place) = &self.place {
+            place.move_in(&mut self.command);
+        }
         let started = Instant::now();
         let mut child = self
             .command
@@ -276,6 +288,14 @@ impl Program {
         self.wait_out(from, &format!("event {name}"), |line| {
             let event: Value = serde_json::from_str(line).ok()?;
             (event.get("event")?.as_str()? == name).then_some(event)
+        })
+    }
+
+    /// The next event, of any name, from line `from` on; none when its output or the time ends before.
+    pub fn next_event(&self, from: usize, deadline: Instant) -> Option<(Value, usize)> {
+        self.out.wait(from, deadline, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            event.get("event").is_some().then_some(event)
         })
     }
 

@@ -33,6 +33,11 @@ impl Tracker {
         )
     }
 
+    /// As [`Tracker::start_with`], at another address than loopback.
+    pub fn start_at(lab: &Lab, at: SocketAddr, more: impl FnOnce(Launch) -> Launch) -> Self {
+        Self::listen(lab.folder("tracker"), at, more)
+    }
+
     fn listen(folder: PathBuf, at: SocketAddr, more: impl FnOnce(Launch) -> Launch) -> Self {
         let launch = Self::launch(&folder).arg("--listen").arg(at.to_string());
         let program = more(launch).start();
@@ -79,8 +84,8 @@ pub fn listening(line: &str) -> Option<SocketAddr> {
     if !line.contains("listening") {
         return None;
     }
-    line.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
-        .find_map(|word| word.trim_matches(':').parse().ok())
+    line.split(|c: char| c.is_whitespace() || "=/\"".contains(c))
+        .find_map(|word| word.parse().ok())
 }
 
 /// A peer: a data directory and the commands that use it.

@@ -1,0 +1,7 @@
+//! Real networks: what the laboratory's gateways let through, and what the product makes of it.
+//!
+//! Where no network namespaces may be made every test says that it is skipped; in CI that is a failure.
+
+mod kinds;
+mod lines;
+mod transfers;

@@ -1,0 +1,64 @@
+//! The product between real NATs: the file arrives as it was, by the path that the kinds allow.
+
+use p2p_tests::fixtures;
+use p2p_tests::lab::Lab;
+use p2p_tests::netlab::cast::PublicTracker;
+use p2p_tests::netlab::transfer::{Order, Outcome, run};
+use p2p_tests::netlab::{self, Plan};
+use std::time::Duration;
+
+/// Enough for a path to be used, and little enough for a minute's suite.
+const SIZE: u64 = 4 << 20;
+
+/// One file from one peer to another of these sites; `ends` are sites and peers.
+fn send(plan: Plan, ends: [(usize, usize); 2]) -> Outcome {
+    let lab = Lab::new();
+    let net = plan.build();
+    let tracker = PublicTracker::start(&lab, &net);
+    let file = lab.at("sent.bin");
+    fixtures::write_file(&file, 3, SIZE);
+    let order = Order {
+        file,
+        policy: None,
+        patience: Duration::from_secs(60),
+    };
+    let outcome = run(&lab, &net, &tracker, ends, &order);
+    assert_eq!(outcome.failure, None, "{outcome:?}");
+    outcome
+}
+
+/// Between two sites, in this direction.
+fn arrives(from: &str, to: &str, path: &str) {
+    if !netlab::permitted() {
+        return;
+    }
+    let outcome = send(Plan::named(&[from, to]), [(0, 0), (1, 0)]);
+    assert_eq!(outcome.last_path(), Some(path), "{from} to {to}: {outcome:?}");
+    assert_eq!(outcome.bytes_by_path[path], SIZE, "{outcome:?}");
+}
+
+#[test]
+fn from_a_public_peer_to_whoever_can_dial_it() {
+    for to in ["none", "full", "port", "sym", "noudp", "cgsym-sym"] {
+        arrives("none", to, "direct");
+    }
+}
+
+#[test]
+fn between_peers_that_have_no_address_but_ipv6() {
+    arrives("v6", "v6", "direct");
+    arrives("v6", "v6-fw", "direct");
+}
+
+#[test]
+fn between_two_peers_behind_one_nat() {
+    if !netlab::permitted() {
+        return;
+    }
+    for kind in ["port", "full", "tcp443"] {
+        for ends in [[(0, 0), (0, 1)], [(0, 1), (0, 0)]] {
+            let outcome = send(Plan::named(&[kind]).peers(2), ends);
+            assert_eq!(outcome.last_path(), Some("direct"), "{kind}: {outcome:?}");
+        }
+    }
+}
