@@ -84,7 +84,7 @@ impl Wire {
     /// Sends a chunk; nothing checks that it is one.
     pub fn send_chunk(&mut self, header: &ChunkHeader, bytes: &[u8]) -> io::Result<()> {
         let mut plaintext = Vec::with_capacity(bytes.len() + 64);
-        protocol::encode_chunk_header(header, &mut plaintext);
+        plaintext.extend_from_slice(&protocol::chunk_prefix(header));
         plaintext.extend_from_slice(bytes);
         self.send_plaintext(&plaintext)
     }

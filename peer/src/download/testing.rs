@@ -84,7 +84,7 @@ impl Shared for Mannered {
         Ok(())
     }
 
-    fn read_cached(&self, _: ChunkIndex, _: &mut Vec<u8>) -> bool {
+    fn read_cached(&self, _: ChunkIndex, _: &mut [u8]) -> bool {
         false
     }
 }

@@ -31,8 +31,8 @@ pub trait Shared: Send + Sync {
     /// Appends exactly the chunk's bytes to `out`; on an error `out` is as it was. Blocking.
     fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError>;
 
-    /// The same if that takes no waiting; else `out` is as it was.
-    fn read_cached(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> bool;
+    /// Fills `out`, which is as long as the chunk, if that takes no waiting; else what is in it means nothing.
+    fn read_cached(&self, chunk: ChunkIndex, out: &mut [u8]) -> bool;
 }
 
 impl Shelf for ChunkStoreHandle {
@@ -67,7 +67,7 @@ impl Shared for Served {
         Self::read_chunk(self, chunk, out)
     }
 
-    fn read_cached(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> bool {
+    fn read_cached(&self, chunk: ChunkIndex, out: &mut [u8]) -> bool {
         Self::read_cached(self, chunk, out)
     }
 }

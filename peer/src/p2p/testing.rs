@@ -29,7 +29,7 @@ use p2p_shared::{
     hash::HashAlgorithm,
     id::{ChunkHash, ChunkIndex, FileHash},
     merkle::merkle_root,
-    protocol::{ChunkHeader, PeerMessage, encode, encode_chunk_header},
+    protocol::{ChunkHeader, PeerMessage, chunk_prefix, encode},
 };
 use std::{
     collections::HashMap,
@@ -108,7 +108,7 @@ impl Shared for MemoryFile {
         Ok(())
     }
 
-    fn read_cached(&self, _: ChunkIndex, _: &mut Vec<u8>) -> bool {
+    fn read_cached(&self, _: ChunkIndex, _: &mut [u8]) -> bool {
         false
     }
 }
@@ -263,7 +263,7 @@ impl Puppet {
     pub(crate) async fn send_chunk(&mut self, file: FileHash, chunk: u32, bytes: &[u8]) {
         let mut record = vec![0; RECORD_HEADER];
         let chunk = ChunkIndex(chunk);
-        encode_chunk_header(&ChunkHeader { file, chunk }, &mut record);
+        record.extend_from_slice(&chunk_prefix(&ChunkHeader { file, chunk }));
         record.extend_from_slice(bytes);
         self.sealer.seal(&mut record).unwrap();
         self.sink.write_all(&record).await.unwrap();

@@ -93,19 +93,29 @@ impl BufferPool {
 
     /// An empty buffer, as soon as there is one; who asked first is served first. Cancel safe.
     pub async fn acquire(&self) -> ChunkBuffer {
-        let permits = Arc::clone(&self.stock.permits);
-        match permits.acquire_owned().await {
-            Ok(permit) => self.lend(permit),
-            // The semaphore lives in `stock` and nothing closes it.
-            Err(_closed) => std::future::pending().await,
-        }
+        let mut buffer = self.acquire_used().await;
+        buffer.clear();
+        buffer
     }
 
     /// An empty buffer if there is one now.
     #[must_use]
     pub fn try_acquire(&self) -> Option<ChunkBuffer> {
         let permit = Arc::clone(&self.stock.permits).try_acquire_owned().ok()?;
-        Some(self.lend(permit))
+        let mut buffer = self.lend(permit);
+        buffer.clear();
+        Some(buffer)
+    }
+
+    /// A buffer with what was in it last, as soon as there is one: who overwrites all of it need not have it zeroed first, which
+    /// takes as long as filling it from the page cache.
+    pub(crate) async fn acquire_used(&self) -> ChunkBuffer {
+        let permits = Arc::clone(&self.stock.permits);
+        match permits.acquire_owned().await {
+            Ok(permit) => self.lend(permit),
+            // The semaphore lives in `stock` and nothing closes it.
+            Err(_closed) => std::future::pending().await,
+        }
     }
 
     fn lend(&self, permit: OwnedSemaphorePermit) -> ChunkBuffer {
@@ -170,10 +180,9 @@ impl DerefMut for ChunkBuffer {
 
 impl Drop for ChunkBuffer {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
+        let bytes = std::mem::take(&mut self.bytes);
         // A buffer that somebody grew or swapped would make the pool's bound untrue: it is let go.
         if (BUFFER_SIZE..=2 * BUFFER_SIZE).contains(&bytes.capacity()) {
-            bytes.clear();
             self.stock.spare().push(bytes);
         }
     }

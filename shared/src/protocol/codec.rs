@@ -92,11 +92,13 @@ pub fn encode(message: &PeerMessage, out: &mut Vec<u8>) -> Result<(), EncodeErro
     Ok(())
 }
 
-/// Appends what stands before a chunk's bytes: [`CHUNK_PREFIX`] bytes.
-pub fn encode_chunk_header(header: &ChunkHeader, out: &mut Vec<u8>) {
-    out.push(CHUNK);
-    out.extend_from_slice(header.file.as_bytes());
-    out.extend_from_slice(&header.chunk.0.to_be_bytes());
+/// What stands before a chunk's bytes.
+#[must_use]
+pub fn chunk_prefix(header: &ChunkHeader) -> [u8; CHUNK_PREFIX] {
+    let mut prefix = [CHUNK; CHUNK_PREFIX];
+    prefix[1..33].copy_from_slice(header.file.as_bytes());
+    prefix[33..].copy_from_slice(&header.chunk.0.to_be_bytes());
+    prefix
 }
 
 fn decode_chunk(plaintext: &[u8]) -> Result<Incoming<'_>, DecodeError> {

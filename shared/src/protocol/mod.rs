@@ -45,7 +45,7 @@ pub mod relay_codec;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{CHUNK, CHUNK_PREFIX, DecodeError, EncodeError, decode, encode, encode_chunk_header};
+pub use codec::{CHUNK, CHUNK_PREFIX, DecodeError, EncodeError, chunk_prefix, decode, encode};
 pub use peer::{
     ChunkHeader, DetachReason, GoodbyeReason, Hello, Incoming, MAX_BITFIELD, MAX_HASHES, MAX_HINT_ADDRESSES,
     MAX_HINTS, MAX_LISTEN, MAX_REQUESTS, OutOfBounds, PeerHint, PeerMessage, RejectReason,

@@ -15,7 +15,7 @@ use p2p_shared::{
     crypto::record::RECORD_HEADER,
     id::{ChunkHash, ChunkIndex, FileHash},
     merkle::{MerkleProof, MerkleTree},
-    protocol::{ChunkHeader, PeerMessage, RejectReason, encode_chunk_header},
+    protocol::{CHUNK_PREFIX, ChunkHeader, PeerMessage, RejectReason, chunk_prefix},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -129,7 +129,7 @@ impl Server {
 
     async fn answer(&mut self, (shared, file, chunk): Request) -> Result<(), Over> {
         let shared = self.moved.get(&file).cloned().unwrap_or(shared);
-        let buffer = self.pool.acquire().await;
+        let buffer = self.pool.acquire_used().await;
         let (mut buffer, mut outcome) = read(shared, file, chunk, buffer).await;
         if let Err(ReadError::NotHeld(_)) = outcome {
             // A download that was finished meanwhile lies elsewhere now: look again, once.
@@ -193,14 +193,18 @@ async fn read(
     chunk: ChunkIndex,
     mut buffer: ChunkBuffer,
 ) -> (Option<ChunkBuffer>, Result<u64, ReadError>) {
-    buffer.clear();
-    buffer.resize(RECORD_HEADER, 0);
-    encode_chunk_header(&ChunkHeader { file, chunk }, &mut buffer);
-    let before = buffer.len();
-    if shared.read_cached(chunk, &mut buffer) {
-        let bytes = (buffer.len() - before) as u64;
-        return (Some(buffer), Ok(bytes));
+    let before = RECORD_HEADER + CHUNK_PREFIX;
+    let length = shared.layout().length(chunk);
+    // Most often it is as long as that already.
+    buffer.resize(before + length as usize, 0);
+    let (head, body) = buffer.split_at_mut(before);
+    let (record, prefix) = head.split_at_mut(RECORD_HEADER);
+    record.fill(0);
+    prefix.copy_from_slice(&chunk_prefix(&ChunkHeader { file, chunk }));
+    if shared.read_cached(chunk, body) {
+        return (Some(buffer), Ok(length.into()));
     }
+    buffer.truncate(before);
     let done = spawn_blocking(move || {
         let read = shared.read_chunk(chunk, &mut buffer);
         let bytes = (buffer.len() - before) as u64;

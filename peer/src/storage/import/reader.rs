@@ -92,51 +92,51 @@ impl SourceReader {
         Ok(seen)
     }
 
-    /// The same without waiting for a disk: only if all the files are open, as recorded, and in the page cache. Else `out` is
-    /// as it was.
-    pub(in crate::storage) fn read_cached(&self, extent: Range<u64>, out: &mut Vec<u8>) -> bool {
-        let before = out.len();
-        let read = self
-            .map
-            .pieces(extent)
-            .all(|piece| self.read_piece_cached(&piece, out));
-        if !read {
-            out.truncate(before);
-        }
-        read
+    /// Fills `out`, which is as long as the extent, without waiting for a disk: only if all the files are open, as recorded, and
+    /// in the page cache. Else what is in it means nothing.
+    pub(in crate::storage) fn read_cached(&self, extent: Range<u64>, mut out: &mut [u8]) -> bool {
+        let read = self.map.pieces(extent).all(|piece| {
+            let Some((next, rest)) = std::mem::take(&mut out).split_at_mut_checked(piece.length) else {
+                return false;
+            };
+            out = rest;
+            self.read_piece_cached(&piece, next)
+        });
+        read && out.is_empty()
     }
 
-    fn read_piece_cached(&self, piece: &Piece, out: &mut Vec<u8>) -> bool {
+    fn read_piece_cached(&self, piece: &Piece, out: &mut [u8]) -> bool {
         let number = match piece.place {
             Place::Head => {
-                self.copy_head(piece, out);
-                return true;
+                let head = self.head_of(piece);
+                let whole = head.len() == out.len();
+                if whole {
+                    out.copy_from_slice(head);
+                }
+                return whole;
             }
             Place::File(number) => number,
         };
         let Some(file) = self.files.get(self.key(number)) else {
             return false;
         };
-        let start = out.len();
-        out.resize(start + piece.length, 0);
-        let (_, rest) = out.split_at_mut(start);
         let flags = rustix::io::ReadWriteFlags::NOWAIT;
-        let read = rustix::io::preadv2(&file, &mut [io::IoSliceMut::new(rest)], piece.offset, flags);
+        let read = rustix::io::preadv2(&file, &mut [io::IoSliceMut::new(out)], piece.offset, flags);
         // Last: a file system that would have to ask somebody for it has said no to the read. As recorded now, it was so before.
         read == Ok(piece.length)
             && FileIdentity::of(&file).is_ok_and(|now| self.source.identity(number) == Some(&now))
     }
 
-    fn copy_head(&self, piece: &Piece, out: &mut Vec<u8>) {
+    fn head_of(&self, piece: &Piece) -> &[u8] {
         let start = usize::try_from(piece.offset).unwrap_or(usize::MAX);
         let bytes = self.head.get(start..).and_then(|rest| rest.get(..piece.length));
-        out.extend_from_slice(bytes.unwrap_or_default());
+        bytes.unwrap_or_default()
     }
 
     fn read_piece(&self, piece: Piece, out: &mut Vec<u8>) -> Result<Seen, SourceError> {
         let number = match piece.place {
             Place::Head => {
-                self.copy_head(&piece, out);
+                out.extend_from_slice(self.head_of(&piece));
                 return Ok(Seen::AsRecorded);
             }
             Place::File(number) => number,

@@ -204,7 +204,7 @@ fn a_chunk_is_read_in_place() {
         chunk: ChunkIndex(0x0102_0304),
     };
     let mut record = Vec::new();
-    encode_chunk_header(&header, &mut record);
+    record.extend_from_slice(&chunk_prefix(&header));
     assert_eq!(hex::encode(&record), format!("40{}01020304", "f1".repeat(32)));
     assert_eq!(record.len(), CHUNK_PREFIX);
     record.extend_from_slice(b"the bytes");
