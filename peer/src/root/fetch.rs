@@ -67,7 +67,7 @@ impl Orders {
         }
         let ended = follow(&fetch, &sought).await;
         if ended.is_ok() {
-            self.parts.seeders.set(file, None).await?;
+            self.parts.seeders.let_go(move |other| *other != file).await?;
         }
         let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
         self.settle(&sought, &ended, keeps).await?;

@@ -22,7 +22,7 @@ pub(super) struct Note<T>(Arc<Kept<T>>);
 #[derive(Debug)]
 struct Kept<T> {
     path: PathBuf,
-    /// What is on disk. Locked for moments only.
+    /// What is on disk, without what was let go of. Locked for moments only.
     value: Mutex<T>,
     /// Held while the file is written. Not shared with any actor.
     writing: Mutex<()>,
@@ -66,8 +66,24 @@ where
 
     /// Changes it, here and on disk; nowhere, if it cannot be written. It is carried out also if nobody waits for it any more.
     pub(super) async fn change(&self, change: impl FnOnce(&mut T) + Send + 'static) -> Result<(), Failure> {
+        self.with(move |kept| kept.change(change)).await
+    }
+
+    /// Changes it here; on disk with the next change, or never, if the process ends before.
+    async fn change_here(&self, change: impl FnOnce(&mut T) + Send + 'static) -> Result<(), Failure> {
+        self.with(move |kept| {
+            kept.change_here(change);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn with(
+        &self,
+        work: impl FnOnce(&Kept<T>) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
         let kept = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || kept.change(change))
+        tokio::task::spawn_blocking(move || work(&kept))
             .await
             .map_err(|error| Failure::internal(format!("noting crashed: {error}")))?
     }
@@ -88,6 +104,12 @@ impl<T: Clone + PartialEq + Serialize> Kept<T> {
         write_private(&self.path, &text).map_err(failed)?;
         *self.value() = after;
         Ok(())
+    }
+
+    fn change_here(&self, change: impl FnOnce(&mut T)) {
+        // Else a change that is being written would undo it.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut self.value());
     }
 }
 
@@ -119,6 +141,16 @@ where
         .await
     }
 
+    /// Strikes out the notes that are not of `keep` and that do no harm should they be there again after a restart. They stay in the
+    /// file until something else is noted: no disk is waited for.
+    pub(super) async fn let_go(
+        &self,
+        keep: impl Fn(&FileHash) -> bool + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.change_here(move |notes| notes.retain(|hash, _| keep(hash)))
+            .await
+    }
+
     /// Strikes out what is about none of these.
     pub(super) async fn keep_only(&self, hashes: Vec<FileHash>) -> Result<(), Failure> {
         self.change(move |notes| notes.retain(|hash, _| hashes.contains(hash)))
@@ -129,6 +161,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     const ONE: FileHash = FileHash([1; 32]);
     const TWO: FileHash = FileHash([2; 32]);
@@ -155,6 +188,26 @@ mod tests {
         assert_eq!(
             [ONE, TWO, THREE].map(|hash| again.of(&hash)),
             [Some(1), None, None]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_let_go_of_leaves_the_file_with_the_next_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let book = open(folder.path()).unwrap();
+        book.set(ONE, Some(1)).await.unwrap();
+        book.set(TWO, Some(2)).await.unwrap();
+        let written = || fs::metadata(folder.path().join(NAME)).unwrap().ino();
+        let before = written();
+        book.let_go(|hash| *hash != ONE).await.unwrap();
+        assert_eq!([ONE, TWO].map(|hash| book.of(&hash)), [None, Some(2)]);
+        assert_eq!(written(), before, "nothing was written for it");
+
+        book.set(THREE, Some(3)).await.unwrap();
+        let again = open::<u8>(folder.path()).unwrap();
+        assert_eq!(
+            [ONE, TWO, THREE].map(|hash| again.of(&hash)),
+            [None, Some(2), Some(3)]
         );
     }
 

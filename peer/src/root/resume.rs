@@ -14,7 +14,10 @@ impl Orders {
         let jobs = self.parts.store.jobs().await?;
         let unfinished: Vec<_> = jobs.iter().map(|job| job.manifest.hash).collect();
         self.parts.paused.keep_only(unfinished.clone()).await?;
-        self.parts.seeders.keep_only(unfinished).await
+        self.parts
+            .seeders
+            .let_go(move |hash| unfinished.contains(hash))
+            .await
     }
 
     /// Takes up the shares and downloads of earlier runs.
