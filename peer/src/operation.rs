@@ -145,8 +145,11 @@ pub struct ShareInfo {
     pub algorithm: HashAlgorithm,
     /// Bytes of the stream.
     pub size: u64,
-    /// Bytes of it that are here.
+    /// Bytes of it that are here, of those that are wanted if that is known.
     pub bytes: u64,
+    /// Bytes of the chunks that are wanted: all, unless files of it were selected. None if only its download, which is not
+    /// open, knows.
+    pub wanted: Option<u64>,
     /// Where it is, or will be when it is whole.
     pub path: PathBuf,
     /// What happens with it.
@@ -339,6 +342,7 @@ mod tests {
             algorithm: HashAlgorithm::Sha256,
             size: 1,
             bytes: 1,
+            wanted: Some(1),
             path: "/a".into(),
             state: ShareState::Seeding,
             reason: None,

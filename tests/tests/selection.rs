@@ -383,6 +383,10 @@ fn a_daemon_lists_and_selects_and_another_selection_takes_the_place_of_one_that_
             .count(),
         files
     );
+    let counted = scene.fetcher.command("list").run().expect_code(0).events();
+    let wanted = scene.bytes(&scene.chunks(|path| path.starts_with("large")));
+    assert_eq!(counted[0]["wanted"].as_u64(), Some(wanted), "{counted:?}");
+    assert!(counted[0]["bytes"].as_u64() < Some(wanted), "{counted:?}");
 
     let selection = ["--include", "large b.bin", "--include", "odd names"];
     let ended = scene.get(&generous, &selection).run().expect_code(0);
@@ -418,6 +422,9 @@ fn a_daemon_that_was_killed_goes_on_with_the_selection_it_had() {
     stingy.wait("be asked for more than it gives", |told| told.requests.len() > 5);
     drop(daemon.kill());
     drop(command.end());
+    // How much was selected, its index says, which nobody reads just for a list.
+    let counted = scene.fetcher.command("list").run().expect_code(0).events();
+    assert!(counted[0]["wanted"].is_null(), "{counted:?}");
     let _daemon = scene.fetcher.start_daemon();
     // The same command finds the download under way; who asks for it again tells it of another peer.
     let generous = FakePeer::honest(2, &scene.content);

@@ -51,9 +51,10 @@ pub(super) fn print(shares: &[ShareInfo], output: &mut Output) -> Result<(), Fai
 
 fn row(share: &ShareInfo) -> Vec<String> {
     let state = match share.state {
-        ShareState::Downloading | ShareState::Waiting | ShareState::Paused => {
-            format!("{} {}", share.state, format::percent(share.bytes, share.size))
-        }
+        ShareState::Downloading | ShareState::Waiting | ShareState::Paused => match share.wanted {
+            Some(wanted) => format!("{} {}", share.state, format::percent(share.bytes, wanted)),
+            None => format!("{} {} here", share.state, format::size(share.bytes)),
+        },
         state => state.to_string(),
     };
     vec![

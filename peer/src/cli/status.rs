@@ -67,7 +67,7 @@ fn one(share: &ShareInfo, output: &mut Output) -> Result<(), Failure> {
             "size",
             format!("{} ({} bytes)", format::size(share.size), share.size),
         ),
-        ("here", format::percent(share.bytes, share.size)),
+        ("here", here(share)),
         ("hashed with", share.algorithm.to_string()),
         ("state", share.state.to_string()),
     ];
@@ -77,6 +77,19 @@ fn one(share: &ShareInfo, output: &mut Output) -> Result<(), Failure> {
         .map(|(name, value)| vec![name.to_owned(), value])
         .collect();
     output.text(&format::table(&rows, &[]))
+}
+
+/// How much of what is wanted is here.
+fn here(share: &ShareInfo) -> String {
+    match share.wanted {
+        Some(wanted) if wanted == share.size => format::percent(share.bytes, wanted),
+        Some(wanted) => format!(
+            "{} of the selected {}",
+            format::percent(share.bytes, wanted),
+            format::size(wanted)
+        ),
+        None => format!("{} (some files were selected)", format::size(share.bytes)),
+    }
 }
 
 fn summary(status: &PeerStatus) -> String {

@@ -6,7 +6,7 @@
 use super::{actor::DownloadCoordinator, kept::now, messages::JobFinished, state::Action};
 use crate::{
     selection::{NothingChosen, Selection},
-    storage::{FinishError, Job, bytes_of},
+    storage::{FinishError, Job},
 };
 use std::sync::Arc;
 
@@ -46,10 +46,7 @@ impl Aim {
 
 /// Bytes that are here, of those that are wanted.
 pub(super) fn standing(job: &Job) -> (u64, u64) {
-    let (layout, wanted) = (job.manifest().layout(), job.wanted());
-    let mut held = job.held();
-    held.intersect(&wanted);
-    (bytes_of(layout, &held), bytes_of(layout, &wanted))
+    job.standing()
 }
 
 impl DownloadCoordinator {

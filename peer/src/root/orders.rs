@@ -177,6 +177,7 @@ impl Orders {
         let bytes = job.held_bytes;
         ShareInfo {
             reason,
+            wanted: job.wanted_bytes,
             ..info(&job.manifest, path, bytes, state)
         }
     }
@@ -283,6 +284,7 @@ fn info(manifest: &Manifest, path: PathBuf, bytes: u64, state: ShareState) -> Sh
         algorithm: manifest.algorithm,
         size: manifest.size,
         bytes,
+        wanted: Some(manifest.size),
         path,
         state,
         reason: None,

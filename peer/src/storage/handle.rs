@@ -47,8 +47,11 @@ pub struct JobInfo {
     pub manifest: Manifest,
     /// The folder in which it will appear.
     pub output: PathBuf,
-    /// Bytes in the chunks that are stored.
+    /// Bytes in the chunks that are stored, of those that are wanted if that is known.
     pub held_bytes: u64,
+    /// Bytes in the chunks that are wanted. None if files were selected and nobody works on it: which chunks they are in, its
+    /// folder index says.
+    pub wanted_bytes: Option<u64>,
     /// Whether somebody works on it.
     pub open: bool,
     /// Where what is stored of it lies meanwhile; none if nothing does.

@@ -5,7 +5,7 @@
 //! that blocks runs on a blocking thread.
 
 use super::{
-    catalogue::{Catalogue, Shelf},
+    catalogue::{Catalogue, Entry, Shelf},
     disk::Boot,
     error::{FinishError, StoreError},
     handle::{JobInfo, Removed, ShareInfo, VerifyReport},
@@ -260,11 +260,16 @@ impl Library {
             let entries = library.catalogue.list(Shelf::Jobs)?;
             let job = entries.into_iter().map(|entry| {
                 let open = library.living.job(entry.manifest.hash);
+                let (held_bytes, wanted_bytes) = match &open {
+                    Some(job) => {
+                        let (held, wanted) = job.standing();
+                        (held, Some(wanted))
+                    }
+                    None => library.standing_of_closed(&entry),
+                };
                 JobInfo {
-                    held_bytes: match &open {
-                        Some(job) => job.held_bytes(),
-                        None => Job::peek(&entry.path, &entry.manifest),
-                    },
+                    held_bytes,
+                    wanted_bytes,
                     open: open.is_some(),
                     folder: Job::folder_of(&entry.path, &entry.manifest),
                     manifest: entry.manifest,
@@ -274,6 +279,15 @@ impl Library {
             Ok(job.collect())
         })
         .await
+    }
+
+    /// Bytes that are stored of a download that is not open, and that are wanted.
+    fn standing_of_closed(&self, entry: &Entry) -> (u64, Option<u64>) {
+        let held = Job::peek(&entry.path, &entry.manifest);
+        // One that cannot be read is named by whoever goes on with it.
+        let spec = self.catalogue.job(entry.manifest.hash).ok().flatten();
+        let is_of_all = spec.is_some_and(|spec| spec.selection.is_all());
+        (held, is_of_all.then_some(entry.manifest.size))
     }
 
     /// Reads a share, or what is stored of a download, and compares it with its hashes.

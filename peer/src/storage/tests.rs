@@ -132,6 +132,7 @@ async fn a_download_is_served_while_it_lasts_and_is_a_share_afterwards() {
     assert!(matches!(read(&partial, 2), Err(ReadError::NotHeld(_))));
     let listed = bench.store.jobs().await.unwrap();
     assert_eq!((listed[0].held_bytes, listed[0].open), (CHUNK as u64, true));
+    assert_eq!(listed[0].wanted_bytes, Some(download.manifest.size));
 
     download.commit_all(&job, (0..6).filter(|chunk| *chunk != 1));
     assert_eq!(bench.store.finish(job).await.unwrap(), download.target());
@@ -165,6 +166,7 @@ async fn a_download_is_gone_on_with_after_a_restart() {
         (3 * CHUNK as u64, false),
         "also while it is closed"
     );
+    assert_eq!(listed[0].wanted_bytes, Some(download.manifest.size));
     let job = bench.store.resume_job(download.manifest.hash).await.unwrap();
     assert_eq!(download.held(&job), [0, 2, 4]);
     download.commit_all(&job, [1, 3, 5]);

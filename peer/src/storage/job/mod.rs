@@ -159,10 +159,13 @@ impl Job {
         }
     }
 
-    /// Bytes in the chunks that are stored.
+    /// Bytes in the chunks that are stored, of those that are wanted; and in all that are wanted.
     #[must_use]
-    pub fn held_bytes(&self) -> u64 {
-        bytes_of(self.spec.manifest.layout(), &self.held())
+    pub fn standing(&self) -> (u64, u64) {
+        let (layout, wanted) = (self.spec.manifest.layout(), self.wanted());
+        let mut held = self.held();
+        held.intersect(&wanted);
+        (bytes_of(layout, &held), bytes_of(layout, &wanted))
     }
 
     /// The chunks that had better come first: those with a folder's index, while it is not known. Until then the

@@ -21,7 +21,7 @@ fn files_of_every_size_arrive_whole_in_any_order_with_both_algorithms() {
             let job = download.open();
             download.commit_all(&job, download.shuffled(size as u64));
             assert!(!download.target().exists(), "nothing appears before it is whole");
-            assert_eq!(job.held_bytes(), size as u64);
+            assert_eq!(job.standing(), (size as u64, size as u64));
             assert_eq!(whole(&job).source.root(), download.target());
             assert_eq!(
                 fs::read(download.target()).unwrap(),
