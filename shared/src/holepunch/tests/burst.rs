@@ -242,6 +242,8 @@ fn an_answer_from_elsewhere_proves_nothing_about_the_address_that_was_probed() {
     assert_eq!(actions, [BurstAction::Admit(at(9))]);
     let next = burst.on_tick(now + Duration::from_millis(10));
     assert!(sent(&next).iter().any(|(to, _)| *to == at(9)));
+    let later = burst.on_tick(now + Duration::from_millis(100));
+    assert_eq!(outcome(&later), None);
 }
 
 #[test]

@@ -272,6 +272,26 @@ fn addresses_that_change_all_the_time_make_one_offer_a_second() {
     assert_eq!(offers, 10);
 }
 
+#[test]
+fn a_peer_that_is_somewhere_else_now_is_tried_as_if_for_the_first_time() {
+    let [mut client, _] = pair();
+    let offer = |nonce, candidates| {
+        PunchSignal::Offer(Offer {
+            nonce: RoundNonce([nonce; 16]),
+            certificate: CertificateHash([0; 32]),
+            candidates,
+        })
+    };
+    let mut failures_after = |seconds: u64, signal: PunchSignal| {
+        only_signal(client.hear(seconds * 1_000, &signal));
+        client.schedule.on_failed(client.at(seconds * 1_000));
+        client.schedule.failures()
+    };
+    assert_eq!(failures_after(0, offer(1, candidates())), 1);
+    assert_eq!(failures_after(5, offer(2, candidates())), 2);
+    assert_eq!(failures_after(10, offer(3, candidates()[1..].to_vec())), 1);
+}
+
 proptest! {
     #[test]
     fn whatever_is_said_no_round_begins_that_the_other_side_did_not_agree_to(
