@@ -11,7 +11,7 @@ mod secret;
 
 pub use secret::ApiKey;
 
-use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting};
+use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting, udp::StunServer};
 use file::FileConfig;
 use flags::{CommonFlags, PeerFlags};
 use std::{
@@ -36,8 +36,19 @@ pub struct Config {
     pub api: SocketAddr,
     /// What to say to trackers.
     pub tracker: TrackerConfig,
+    /// What is done on the UDP port.
+    pub udp: UdpConfig,
     /// What the peer does by itself.
     pub mode: Mode,
+}
+
+/// What is done on the UDP port, beside the TCP port.
+#[derive(Debug, Clone, Default)]
+pub struct UdpConfig {
+    /// Servers that are asked how others see this peer, beside the trackers' own.
+    pub stun: Vec<StunServer>,
+    /// Whether the router is asked to let others in.
+    pub port_mapping: bool,
 }
 
 /// What a peer does by itself.
@@ -71,6 +82,7 @@ impl Config {
             listen: any_port,
             api: any_port,
             tracker: TrackerConfig::default(),
+            udp: UdpConfig::default(),
             mode: Mode::OnDemand,
         }
     }
@@ -136,11 +148,24 @@ impl Settings {
             listen: flags.listen.or_else(|| key(self.file.listen)).unwrap_or(listen),
             api: flags.api.or_else(|| key(self.file.api)).unwrap_or(api),
             tracker: self.tracker(flags)?,
+            udp: self.udp(flags),
             mode: match role {
                 Role::Daemon => Mode::Resume,
                 Role::Foreground => Mode::OnDemand,
             },
         })
+    }
+
+    fn udp(&self, flags: &PeerFlags) -> UdpConfig {
+        let stun = match flags.stun.as_slice() {
+            [] => self.file.stun.clone().unwrap_or_default(),
+            servers => servers.to_vec(),
+        };
+        let no_mapping = flags.no_port_mapping || self.file.no_port_mapping.unwrap_or(false);
+        UdpConfig {
+            stun,
+            port_mapping: !no_mapping,
+        }
     }
 
     /// A peer that only looks into the data folder.

@@ -16,3 +16,4 @@ pub mod relay;
 pub mod root;
 pub mod selection;
 pub mod storage;
+pub mod udp;

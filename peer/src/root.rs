@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | ChunkStore | permanent | the catalogue in the data folder |
 //! | TrackerClient | permanent | what the trackers shall know, kept beside it |
+//! | UdpKeeper | permanent | (the UDP port, with every connection on it, outlives it) |
 //! | ConnectionManager | permanent | its roster of sessions, dials and bans; what is wanted is told again |
 //! | PeerSession* | temporary | (the manager redials) |
 //! | DownloadCoordinator* | transient | the job on disk |
@@ -47,6 +48,7 @@ use crate::{
     p2p::{greeting::hello, session::SessionParts},
     relay::{self, RelayHandle, RelayNews, RelayParts},
     storage::{self, BufferPool, DEFAULT_POOL},
+    udp::{self, mapping::Mapper},
 };
 use actix_rt::Arbiter;
 use downloads::Downloads;
@@ -149,6 +151,8 @@ async fn start_children(
     };
     let identity = Arc::new(identity::load_or_create(&config.data)?);
     let client = client::start(supervisor, &config.tracker, identity.clone(), listen)?;
+    let mapper = config.udp.port_mapping.then(Mapper::default);
+    let udp = udp::start(supervisor, listen, mapper);
     let receiving = BufferPool::new(DEFAULT_POOL);
     let reachable = client::addresses::reachable(listen, &config.tracker.urls).await;
     let connections = connection::start(
@@ -187,7 +191,7 @@ async fn start_children(
     }
     orders.tidy().await?;
     let api = LocalApi::start(api, &config.data, orders.clone())?;
-    tracing::info!(peers = %listen, api = %api.address(), data = %config.data.display(), "listening");
+    tracing::info!(peers = %listen, udp = ?udp.address(), api = %api.address(), data = %config.data.display(), "listening");
     Ok((orders, Some(api)))
 }
 

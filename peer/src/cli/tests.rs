@@ -86,7 +86,14 @@ fn every_flag_has_the_variable_that_goes_with_its_name() {
 #[test]
 fn every_flag_has_a_key_in_the_file() {
     let common = ["data", "json", "log", "log-format"];
-    let peer = ["tracker", "api-key-file", "listen", "api"];
+    let peer = [
+        "tracker",
+        "api-key-file",
+        "listen",
+        "stun",
+        "no-port-mapping",
+        "api",
+    ];
     for (command, flag) in flags() {
         let name = flag.get_long().unwrap();
         // The file cannot say which file it is.
@@ -94,10 +101,11 @@ fn every_flag_has_a_key_in_the_file() {
             continue;
         }
         let value = match name {
-            "json" | "seed" | "skip-unreadable" | "list" => "true",
+            "json" | "seed" | "skip-unreadable" | "list" | "no-port-mapping" => "true",
             "include" | "exclude" => "[\"*\"]",
             "timeout" => "1",
             "tracker" => "[\"http://h:1\"]",
+            "stun" => "[\"stun:h\"]",
             "listen" | "api" => "\"127.0.0.1:1\"",
             "hash" => "\"blake3\"",
             "log-format" => "\"json\"",

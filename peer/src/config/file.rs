@@ -2,7 +2,7 @@
 //! Unknown keys are refused: a misspelt one would otherwise do nothing, silently.
 
 use super::flags::LogFormat;
-use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting};
+use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting, udp::StunServer};
 use p2p_shared::hash::HashAlgorithm;
 use serde::Deserialize;
 use std::{
@@ -36,6 +36,10 @@ pub struct FileConfig {
     pub listen: Option<SocketAddr>,
     /// `--api` of the daemon
     pub api: Option<SocketAddr>,
+    /// `--stun`
+    pub stun: Option<Vec<StunServer>>,
+    /// `--no-port-mapping`
+    pub no_port_mapping: Option<bool>,
     /// Flags of `share`
     #[serde(default)]
     pub share: ShareSection,

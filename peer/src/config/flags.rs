@@ -1,6 +1,6 @@
 //! The arguments that several commands share. Each has a `P2P_…` variable and a key in the file.
 
-use crate::{client::TrackerUrl, proxy::ProxySetting};
+use crate::{client::TrackerUrl, proxy::ProxySetting, udp::StunServer};
 use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
@@ -101,6 +101,21 @@ pub struct PeerFlags {
     /// Where other peers connect to [default: 0.0.0.0:6881, outside a daemon any free port]
     #[arg(long, help_heading = PEER, env = "P2P_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
     pub listen: Option<SocketAddr>,
+
+    /// Server that is asked how others see this peer, beside the trackers' own (stun:HOST or stun:HOST:PORT); may be given several times
+    #[arg(
+        long,
+        help_heading = PEER,
+        env = "P2P_STUN",
+        value_name = "SERVER",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub stun: Vec<StunServer>,
+
+    /// Do not ask the router (UPnP, NAT-PMP, PCP) to let other peers in
+    #[arg(long, help_heading = PEER, env = "P2P_NO_PORT_MAPPING", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    pub no_port_mapping: bool,
 
     /// Where the local API listens [default: 127.0.0.1:7881, outside a daemon any free port]
     #[arg(long, help_heading = PEER, env = "P2P_API", value_name = "ADDRESS", hide_env_values = true)]
