@@ -1,4 +1,4 @@
-//! The data folder: made, and held by one tracker at a time.
+//! The data folder and the database: made, and each held by one tracker at a time.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
@@ -10,13 +10,17 @@ use std::{
 /// The file whose lock says that a tracker runs here.
 const LOCK: &str = "lock";
 
+/// What the name of a database's lock ends with. A file of its own: closing any handle on the database itself would take SQLite
+/// its locks (<https://www.sqlite.org/howtocorrupt.html>, 2.2).
+const DATABASE_LOCK: &str = ".lock";
+
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// It cannot be made or written to.
     #[error("cannot use the data folder {}: {error}; choose another with --data DIR", .path.display())]
     Io {
-        /// The folder.
+        /// Which.
         path: PathBuf,
         /// What the system says.
         error: io::Error,
@@ -24,6 +28,9 @@ pub enum DataError {
     /// Another tracker has it.
     #[error("another tracker runs on the data folder {}; stop it, or choose another with --data DIR", .0.display())]
     Locked(PathBuf),
+    /// Another tracker has the database.
+    #[error("another tracker uses the database {}; stop it, or choose another with --database", .0.display())]
+    DatabaseLocked(PathBuf),
 }
 
 /// A data folder that is ours until this is dropped (or the process ends, however it does).
@@ -44,30 +51,55 @@ impl DataFolder {
             .mode(0o700)
             .create(path)
             .map_err(io)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(DataError::Locked(path.to_owned())),
-            Err(TryLockError::Error(error)) => Err(io(error)),
+        match lock(&path.join(LOCK)).map_err(io)? {
+            Some(lock) => Ok(Self { _lock: lock }),
+            None => Err(DataError::Locked(path.to_owned())),
         }
     }
 }
 
+/// A database that is ours until this is dropped. Two trackers on one would each hand out what they alone remember.
+#[derive(Debug)]
+pub(crate) struct DatabaseLock {
+    _lock: File,
+}
+
+impl DatabaseLock {
+    /// Takes the database at `path`, whatever else it is called; makes an empty one that nobody else may read if there is none.
+    pub(crate) fn take(path: &Path) -> Result<Self, DataError> {
+        let io = |error| DataError::Io {
+            path: path.to_owned(),
+            error,
+        };
+        make_private(path).map_err(io)?;
+        let mut name = path.canonicalize().map_err(io)?.into_os_string();
+        name.push(DATABASE_LOCK);
+        match lock(Path::new(&name)).map_err(io)? {
+            Some(lock) => Ok(Self { _lock: lock }),
+            None => Err(DataError::DatabaseLocked(path.to_owned())),
+        }
+    }
+}
+
+/// Makes a file if it is not there, and locks it; none if somebody else has.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = private().open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Keeps a file from everybody else's eyes: the catalogue names what people share.
-pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
+fn make_private(path: &Path) -> io::Result<()> {
+    private().open(path).map(drop)
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options
 }
 
 #[cfg(test)]
@@ -86,6 +118,24 @@ mod tests {
         );
         drop(held);
         DataFolder::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_database_is_held_once_at_a_time_by_whatever_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tracker.db");
+        let held = DatabaseLock::take(&path).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for name in [&path, &link] {
+            let error = DatabaseLock::take(name).unwrap_err();
+            assert!(
+                matches!(&error, DataError::DatabaseLocked(locked) if locked == name),
+                "{error}"
+            );
+        }
+        drop(held);
+        DatabaseLock::take(&path).unwrap();
     }
 
     #[test]

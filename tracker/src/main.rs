@@ -37,7 +37,7 @@ impl From<StartError> for Failure {
         let code = match &error {
             StartError::Listen { .. }
             | StartError::ListenUdp { .. }
-            | StartError::Data(DataError::Locked(_)) => EXIT_CONFIGURATION,
+            | StartError::Data(DataError::Locked(_) | DataError::DatabaseLocked(_)) => EXIT_CONFIGURATION,
             StartError::Data(DataError::Io { .. }) | StartError::Database { .. } => EXIT_DISK,
             StartError::System(_) => EXIT_ESCALATED,
         };

@@ -1,6 +1,6 @@
 //! Brings the tracker up in order and takes it down in reverse.
 //!
-//! `TrackerRoot`: data folder → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → [`RelayHub`] → [`Rendezvous`] → HTTP server.
+//! `TrackerRoot`: data folder → database → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → [`RelayHub`] → [`Rendezvous`] → HTTP server.
 //! On the way down: not ready → relayed peers are told, no new connections, requests in flight finish (10 s) → registry hands over what it knows → writer
 //! flushes. A part that crashes again and again takes the tracker down, for the service manager to start it anew.
 
@@ -11,7 +11,7 @@ use crate::{
     },
     clock::Clock,
     config::Config,
-    data::{DataError, DataFolder, make_private},
+    data::{DataError, DataFolder, DatabaseLock},
     registry::{
         RegistryHandle,
         actor::{RegistryParts, TrackerRegistry},
@@ -119,7 +119,7 @@ pub(crate) struct TrackerRoot {
     api: Api,
     server: ServerHandle,
     served: JoinHandle<io::Result<()>>,
-    _data: DataFolder,
+    _data: (DataFolder, DatabaseLock),
 }
 
 impl TrackerRoot {
@@ -127,6 +127,7 @@ impl TrackerRoot {
     pub(crate) async fn start(config: Config) -> Result<(Self, Started), StartError> {
         let clock = Clock::start();
         let data = DataFolder::take(&config.data)?;
+        let database = lock_database(&config)?;
         let store = open(&config).await?;
         let listener = listen(config.listen)?;
         let address = listener.local_addr().map_err(system)?;
@@ -170,7 +171,7 @@ impl TrackerRoot {
             api,
             server: server.handle(),
             served: actix_rt::spawn(server),
-            _data: data,
+            _data: (data, database),
         };
         Ok((root, Started { address, admin_key }))
     }
@@ -202,12 +203,19 @@ fn system(error: impl ToString) -> StartError {
     StartError::System(error.to_string())
 }
 
+fn lock_database(config: &Config) -> Result<DatabaseLock, StartError> {
+    DatabaseLock::take(&config.database).map_err(|error| match error {
+        DataError::Io { path, error } => StartError::Database {
+            path,
+            error: error.to_string(),
+        },
+        locked => locked.into(),
+    })
+}
+
 async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let path = config.database.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        make_private(&path).map_err(|error| StoreError::Database(error.to_string()))?;
-        Sqlite::open(&path)
-    });
+    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path));
     match opened.await.map_err(system)? {
         Ok(sqlite) => Ok(Arc::new(sqlite)),
         Err(error) => Err(database(config, &error)),

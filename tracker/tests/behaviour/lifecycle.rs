@@ -32,6 +32,22 @@ async fn a_second_tracker_on_the_same_data_is_refused() {
 }
 
 #[tokio::test]
+async fn a_second_tracker_on_the_same_database_is_refused_whatever_its_data_folder() {
+    let tracker = TestTracker::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::loopback(folder.path());
+    config.database = tracker.config().database;
+    let error = Tracker::start(config.clone()).unwrap_err();
+    assert!(
+        matches!(&error, StartError::Data(DataError::DatabaseLocked(path)) if *path == config.database),
+        "{error}"
+    );
+    assert!(error.to_string().contains("--database"), "{error}");
+    tracker.handle.shutdown().await;
+    Tracker::start(config).unwrap().shutdown().await;
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_is_named_and_nothing_is_left_running() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
