@@ -21,7 +21,7 @@ use crate::{
     rendezvous::{Rendezvous, Sockets},
     server,
     storage::{
-        Scope, Store, StoreError, Write,
+        Scope, Store, StoreError, StoredKey, Write,
         sqlite::Sqlite,
         writer::{CommitError, StoreWriter, StoreWriterHandle},
     },
@@ -135,7 +135,7 @@ impl TrackerRoot {
 
         let mut supervisor = Supervisor::new();
         let writer = start_writer(&mut supervisor, Arc::clone(&store), clock);
-        let (keys, admin_key) = ring(&config, &store, &writer, clock).await?;
+        let (keys, new_key) = ring(&config, &store, clock).await?;
         let parts = RegistryParts {
             store: Arc::clone(&store),
             writer: writer.clone(),
@@ -158,7 +158,7 @@ impl TrackerRoot {
         let mut api = Api::new(
             registry,
             relay,
-            writer,
+            writer.clone(),
             store,
             (tokens, keys),
             clock,
@@ -172,6 +172,17 @@ impl TrackerRoot {
             server: server.handle(),
             served: actix_rt::spawn(server),
             _data: (data, database),
+        };
+        // Last: a key that was made for a start which then failed would be known to nobody, and be the only one.
+        let admin_key = match new_key {
+            None => None,
+            Some((text, key)) => match keep(&config, &writer, key).await {
+                Ok(()) => Some(text),
+                Err(error) => {
+                    root.stop().await;
+                    return Err(error);
+                }
+            },
         };
         Ok((root, Started { address, admin_key }))
     }
@@ -233,25 +244,28 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     server::bind(address).map_err(|error| StartError::Listen { address, error })
 }
 
-/// The keys that are there; of a tracker that others can reach and that has none yet, a new one for its operator.
+/// The keys that are there; of a tracker that others can reach and that has none yet, a new one for its operator, which is to be kept.
 async fn ring(
     config: &Config,
     store: &Arc<dyn Store>,
-    writer: &StoreWriterHandle,
     clock: Clock,
-) -> Result<(KeyRing, Option<String>), StartError> {
-    let failed = |error| database(config, &error);
-    let mut stored = store.keys().await.map_err(failed)?;
+) -> Result<(KeyRing, Option<(String, StoredKey)>), StartError> {
+    let mut stored = store.keys().await.map_err(|error| database(config, &error))?;
     if !config.is_public() || !stored.is_empty() {
         return Ok((KeyRing::new(stored), None));
     }
     let (text, key) = keys::make("made at the first start", Scope::Admin, clock.now()).map_err(system)?;
-    match writer.commit(Write::AddKey(key.clone())).await {
-        Ok(_) => stored.push(key),
-        Err(CommitError::Store(error)) => return Err(failed(error)),
-        Err(CommitError::Call(error)) => return Err(system(error)),
+    stored.push(key.clone());
+    Ok((KeyRing::new(stored), Some((text, key))))
+}
+
+/// Keeps a key over restarts.
+async fn keep(config: &Config, writer: &StoreWriterHandle, key: StoredKey) -> Result<(), StartError> {
+    match writer.commit(Write::AddKey(key)).await {
+        Ok(_) => Ok(()),
+        Err(CommitError::Store(error)) => Err(database(config, &error)),
+        Err(CommitError::Call(error)) => Err(system(error)),
     }
-    Ok((KeyRing::new(stored), Some(text)))
 }
 
 fn start_writer(supervisor: &mut Supervisor, store: Arc<dyn Store>, clock: Clock) -> StoreWriterHandle {

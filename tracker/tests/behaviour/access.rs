@@ -2,7 +2,7 @@
 
 use crate::support::{TestFile, TestTracker, ok, problem};
 use p2p_shared::tracker_api::{API_KEY_HEADER, PeersPage, Stats};
-use p2p_tracker::Config;
+use p2p_tracker::{Config, Tracker};
 use reqwest::{Method, StatusCode, header};
 
 /// Others are meant to reach it, though it listens on loopback here.
@@ -53,6 +53,29 @@ async fn a_tracker_that_others_can_reach_wants_a_key_for_everything_but_health()
         );
     }
     let _: Stats = ok(tracker.get("/api/stats").header(API_KEY_HEADER, &key)).await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_makes_no_key_that_nobody_has_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::loopback(folder.path());
+    Tracker::start(config.clone()).unwrap().shutdown().await;
+    let database = rusqlite::Connection::open(&config.database).unwrap();
+    // A record that is none: the registry cannot be filled.
+    let damage = "INSERT INTO files (hash, complete, algorithm, name, folded_name, kind, size, chunk_size, merkle_root, mode,
+                                     modified_seconds, modified_nanos, announced_by, announced_at)
+                  VALUES (x'00', 1, 'sha256', 'a', 'a', 'file', 1, 262144, x'00', 420, 0, 0, x'00', 0)";
+    database.execute(damage, []).unwrap();
+    public(&mut config);
+    Tracker::start(config.clone()).unwrap_err();
+
+    database.execute("DELETE FROM files", []).unwrap();
+    let tracker = Tracker::start(config).unwrap();
+    assert!(
+        tracker.admin_key().is_some(),
+        "a key of which nobody knows is in the way"
+    );
+    tracker.shutdown().await;
 }
 
 #[tokio::test]
