@@ -109,6 +109,10 @@ pub(crate) struct Unfinished {
     pub(crate) file: Manifest,
 }
 
+/// How many records a peer may have begun and not finished; one more takes the place of the one that it went on with longest
+/// ago. Peers send one file after the other; each of these may be 128 MiB of chunk hashes.
+pub(crate) const UNFINISHED_A_PEER: u32 = 16;
+
 /// Whether two records describe one content. What follows from the content has to be equal; what its owner called it
 /// and when they changed it last has not.
 pub(crate) fn same_content(a: &Manifest, b: &Manifest) -> bool {

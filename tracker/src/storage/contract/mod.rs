@@ -41,6 +41,7 @@ macro_rules! store_contract {
                 a_large_record_comes_in_runs_and_is_seen_when_finished
                 runs_out_of_order_are_answered_with_the_one_wanted
                 one_peer_cannot_spoil_what_another_is_sending
+                a_peer_that_begins_too_many_records_loses_the_oldest
                 a_run_under_other_metadata_begins_anew
                 an_unfinished_record_can_be_dropped_or_grows_too_old
                 digests_are_read_by_range_whatever_rows_they_lie_in

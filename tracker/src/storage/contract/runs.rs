@@ -1,7 +1,7 @@
 //! Records that come in several runs of digests.
 
 use super::{ANNA, BERT, append, by, large, write};
-use crate::storage::{Announcer, DIGESTS_A_ROW, Search, Store, Write, Written};
+use crate::storage::{Announcer, DIGESTS_A_ROW, Search, Store, UNFINISHED_A_PEER, Write, Written};
 use p2p_shared::id::FileHash;
 
 /// The write that makes the record that this announcer has not finished visible.
@@ -98,6 +98,34 @@ pub(crate) async fn one_peer_cannot_spoil_what_another_is_sending(store: &dyn St
     let finished = finish(store, hash, by(BERT, 9)).await;
     assert_eq!(write(store, finished).await, Written::Known);
     assert_eq!(store.unfinished_digests(hash, BERT, 0..2000).await.unwrap(), None);
+}
+
+pub(crate) async fn a_peer_that_begins_too_many_records_loses_the_oldest(store: &dyn Store) {
+    let most = UNFINISHED_A_PEER as usize;
+    let records: Vec<_> = (0..=u64::from(UNFINISHED_A_PEER))
+        .map(|number| {
+            let mut record = large(2000);
+            record.0.hash.0[..8].copy_from_slice(&number.to_be_bytes());
+            record
+        })
+        .collect();
+    let begun = async |number: usize, peer| {
+        let hash = records[number].0.hash;
+        store.unfinished(hash, peer).await.unwrap().is_some()
+    };
+    append(store, &records[0], 0..10, by(BERT, 1)).await;
+    for (number, record) in records[..most].iter().enumerate() {
+        append(store, record, 0..10, by(ANNA, number as u64)).await;
+    }
+    // Going on with the first makes the second the oldest.
+    append(store, &records[0], 10..20, by(ANNA, 50)).await;
+    append(store, &records[most], 0..10, by(ANNA, 51)).await;
+    assert!(begun(0, ANNA).await && begun(most, ANNA).await);
+    assert!(!begun(1, ANNA).await && begun(2, ANNA).await);
+    assert!(begun(0, BERT).await, "what others send is theirs");
+    // Who lost it is told to begin anew.
+    let again = append(store, &records[1], 10..20, by(ANNA, 52)).await;
+    assert_eq!(again, Written::Wanted(0));
 }
 
 pub(crate) async fn a_run_under_other_metadata_begins_anew(store: &dyn Store) {

@@ -1,8 +1,8 @@
 //! The changes, each a few statements inside the transaction of its group.
 
 use crate::storage::{
-    Announcer, DIGESTS_A_ROW, StoreError, StoredKey, StoredPeer, Touch, Write, Written, row, same_content,
-    sqlite::read,
+    Announcer, DIGESTS_A_ROW, StoreError, StoredKey, StoredPeer, Touch, UNFINISHED_A_PEER, Write, Written,
+    row, same_content, sqlite::read,
 };
 use p2p_shared::{
     chunker::CHUNK_SIZE,
@@ -194,7 +194,10 @@ fn append_digests(
             drop_unfinished(db, &file.hash, &by.peer)?;
             insert_file(db, file, by, false)?
         }
-        None => insert_file(db, file, by, false)?,
+        None => {
+            drop_oldest_unfinished(db, &by.peer)?;
+            insert_file(db, file, by, false)?
+        }
     };
     let wanted = read::digest_count(db, id)?;
     if first != wanted {
@@ -224,6 +227,18 @@ fn drop_unfinished(db: &Connection, hash: &FileHash, peer: &PublicKey) -> Outcom
         Some((id, _)) => delete_file(db, id).map(|()| Written::Done),
         None => Ok(Written::Missing),
     }
+}
+
+/// Makes room for one more record of this peer that is not finished.
+fn drop_oldest_unfinished(db: &Connection, peer: &PublicKey) -> Result<(), StoreError> {
+    let ids = db
+        .prepare_cached(
+            "SELECT id FROM files WHERE complete = 0 AND announced_by = ? ORDER BY announced_at DESC, id DESC
+             LIMIT -1 OFFSET ?",
+        )?
+        .query_map(params![peer.0, UNFINISHED_A_PEER - 1], |row| row.get(0))?
+        .collect::<Result<Vec<i64>, _>>()?;
+    ids.into_iter().try_for_each(|id| delete_file(db, id))
 }
 
 fn drop_unfinished_before(db: &Connection, time: u64) -> Outcome {
