@@ -424,7 +424,7 @@ fn a_daemon_that_was_killed_goes_on_with_the_selection_it_had() {
     drop(command.end());
     // How much was selected, its index says, which nobody reads just for a list.
     let counted = scene.fetcher.command("list").run().expect_code(0).events();
-    assert!(counted[0]["wanted"].is_null(), "{counted:?}");
+    assert_eq!(counted[0].get("wanted"), Some(&Value::Null), "{counted:?}");
     let _daemon = scene.fetcher.start_daemon();
     // The same command finds the download under way; who asks for it again tells it of another peer.
     let generous = FakePeer::honest(2, &scene.content);
