@@ -8,7 +8,7 @@
 //! | ConnectionManager | permanent | its roster of sessions, dials and bans; what is wanted is told again |
 //! | PeerSession* | temporary | (the manager redials) |
 //! | DownloadCoordinator* | transient | the job on disk |
-//! | RelaySession* | permanent, one for each relay in use | (it connects again) |
+//! | RelaySession* | transient, one for each relay in use | (it connects again) |
 //! | LocalApi | last up, first to stop | |
 //!
 //! [`Peer::start`] starts them in that order; [`PeerHandle::shutdown`] drains and stops them in reverse. A permanent child

@@ -10,6 +10,7 @@ pub mod content;
 pub mod fake_peer;
 pub mod fixtures;
 pub mod handlers;
+pub mod intermediary;
 pub mod lab;
 mod lines;
 pub mod measure;

@@ -12,7 +12,8 @@ fn settings(file: &str, flags: CommonFlags) -> Result<Settings, Failure> {
 
 #[test]
 fn flags_win_over_the_file_and_the_file_over_defaults() {
-    let file = "listen = \"127.0.0.1:7000\"\ntracker = [\"http://a:1\", \"http://b:1\"]\nlog = \"debug\"\n";
+    let file = "listen = \"127.0.0.1:7000\"\ntracker = [\"http://a:1\", \"http://b:1\"]\nlog = \"debug\"\n\
+                proxy = \"socks5h://p:1080\"\n";
     let settings = settings(
         file,
         CommonFlags {
@@ -26,14 +27,17 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     assert_eq!(from_file.listen, "127.0.0.1:7000".parse().unwrap());
     assert_eq!(from_file.api, DEFAULT_API);
     assert_eq!(from_file.tracker.urls.len(), 2);
+    assert_eq!(from_file.tracker.proxy, Some("socks5h://p:1080".parse().unwrap()));
     let flags = PeerFlags {
         tracker: vec!["http://c:1".parse().unwrap()],
         listen: Some("127.0.0.1:7001".parse().unwrap()),
+        proxy: Some("none".parse().unwrap()),
         ..PeerFlags::default()
     };
     let from_flags = settings.peer(&flags, Role::Daemon).unwrap();
     assert_eq!(from_flags.listen, "127.0.0.1:7001".parse().unwrap());
     assert_eq!(from_flags.tracker.urls, flags.tracker);
+    assert_eq!(from_flags.tracker.proxy, flags.proxy);
 }
 
 #[test]
@@ -56,6 +60,7 @@ fn an_unknown_key_is_refused_by_name_and_line() {
         ("[share]\nhash = \"md5\"\n", "hash", 2),
         ("listen = \"nowhere\"\n", "listen", 1),
         ("tracker = [\"ftp://h\"]\n", "tracker", 1),
+        ("proxy = \"ftp://h\"\n", "proxy", 1),
         ("api-key = \"secret\"\n", "api-key", 1),
     ] {
         let failure = settings(file, CommonFlags::default()).unwrap_err();

@@ -187,7 +187,7 @@ impl RelaySession {
                     LinkEnd::Ended(reason) => (*reason).into(),
                     LinkEnd::Broken(_) | LinkEnd::Stuck => Setback::Away,
                 };
-                self.disconnect();
+                self.connection = None;
                 self.on_setback(setback, &end.to_string(), ctx);
             }
         }
@@ -246,7 +246,10 @@ impl RelaySession {
         let action = self.state.on_setback(Instant::now(), setback, chance);
         self.publish(|standing| {
             standing.state = RelayState::BackingOff { why: why.to_owned() };
-            standing.failures += 1;
+            // Who waits for a relay that was connected until now waits for it to be so again.
+            if standing.link.take().is_none() {
+                standing.failures += 1;
+            }
         });
         if let Some(action) = action {
             self.carry_out(action, ctx);

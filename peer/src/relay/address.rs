@@ -1,4 +1,4 @@
-//! Where a relay is, and whose registration opens it. Pure.
+//! Where a relay is, and whose registration opens it.
 
 use crate::client::TrackerUrl;
 use p2p_shared::{protocol::relay::MAX_URL, tracker_url::check_tracker_url};

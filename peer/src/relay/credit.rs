@@ -83,32 +83,41 @@ impl Receiving {
 /// The smallest window: one full frame at a time.
 pub(super) const SMALLEST_WINDOW: u32 = MAX_DATA as u32 + FRAME_COST;
 
+/// What relays allow if nothing else is said.
+const USUAL_TUNNELS: u32 = 64;
+
 /// What the tunnels of one connection may let wait together. A relay ends the connection of a peer that lets more wait than the
 /// relay keeps, and a slow line with many fast senders would be there soon.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u32,
+    /// Tunnels that may still come: the smallest window is kept for each.
+    places: u32,
 }
 
 impl Budget {
-    /// Of a relay that keeps `waiting` bytes: a quarter is left for what else it has to say.
-    pub(super) fn of(waiting: u32) -> Self {
+    /// Of a relay that keeps `waiting` bytes (a quarter is left for what else it has to say) and allows so many `tunnels`; 0: any number.
+    pub(super) fn of(waiting: u32, tunnels: u32) -> Self {
         Self {
             left: waiting - waiting / 4,
+            places: if tunnels == 0 { USUAL_TUNNELS } else { tunnels },
         }
     }
 
-    /// The window of a new tunnel: a quarter of what is left, so that the first ones get all that a window may have, and later ones
-    /// something. None: too many tunnels.
+    /// The window of a new tunnel: a quarter of what is left and not kept for later ones, so that the first ones get all that a
+    /// window may have, and each something. None: too many tunnels.
     pub(super) fn take(&mut self) -> Option<u32> {
-        let window = (self.left / 4).clamp(SMALLEST_WINDOW, MAX_CREDIT);
+        let later = self.places.saturating_sub(1).saturating_mul(SMALLEST_WINDOW);
+        let window = (self.left.saturating_sub(later) / 4).clamp(SMALLEST_WINDOW, MAX_CREDIT);
         self.left = self.left.checked_sub(window)?;
+        self.places = self.places.saturating_sub(1);
         Some(window)
     }
 
     /// A tunnel is gone, and what came on it.
     pub(super) fn give_back(&mut self, window: u32) {
         self.left = self.left.saturating_add(window);
+        self.places = self.places.saturating_add(1);
     }
 }
 
@@ -160,19 +169,28 @@ mod tests {
     }
 
     #[test]
-    fn the_windows_of_as_many_tunnels_as_a_relay_allows_fit_into_what_it_keeps() {
+    fn as_many_tunnels_as_a_relay_allows_have_a_window_and_all_fit_into_what_it_keeps() {
         let waiting = 16 << 20;
-        let mut budget = Budget::of(waiting);
+        let mut budget = Budget::of(waiting, 64);
         let windows: Vec<u32> = (0..64).map_while(|_| budget.take()).collect();
         assert_eq!(
-            (windows.len(), windows[0], windows[7]),
+            (windows.len(), windows[0], windows[3]),
             (64, MAX_CREDIT, MAX_CREDIT)
         );
-        assert!(windows.iter().sum::<u32>() <= waiting);
-        let many = (0..10_000).map_while(|_| budget.take()).count();
-        assert!(many < 200, "{many} more tunnels");
+        assert!(windows.iter().all(|window| *window >= SMALLEST_WINDOW));
+        assert!(windows.iter().sum::<u32>() <= waiting - waiting / 4);
         windows.into_iter().for_each(|window| budget.give_back(window));
         assert_eq!(budget.take(), Some(MAX_CREDIT));
+    }
+
+    #[test]
+    fn tunnels_end_where_what_the_relay_keeps_does_however_many_it_allows() {
+        for tunnels in [0, 10_000] {
+            let mut budget = Budget::of(16 << 20, tunnels);
+            let windows: Vec<u32> = (0..10_000).map_while(|_| budget.take()).collect();
+            assert!(windows.iter().sum::<u32>() <= 12 << 20);
+            assert!((64..200).contains(&windows.len()), "{} tunnels", windows.len());
+        }
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use crate::client::TrackerClientHandle;
 use actix_rt::ArbiterHandle;
 use p2p_shared::{
     id::PublicKey,
-    protocol::relay::{MAX_SIGNAL, RelayFrame},
+    protocol::relay::{MAX_SIGNAL, RefuseReason, RelayFrame},
     supervision::{ChildSpec, Handle, Life, Restart, supervise},
 };
 use std::{
@@ -187,14 +187,23 @@ impl RelayHandle {
 
     /// The connection to a relay, made if there is none.
     async fn link(&self, at: &RelayAddress) -> Result<Arc<Link>, OpenError> {
+        let found = self.link_of_session(at).await;
+        match found {
+            // A session that ended just then, because nobody had used it: there will be another one.
+            Err(OpenError::Stopping) => self.link_of_session(at).await,
+            found => found,
+        }
+    }
+
+    async fn link_of_session(&self, at: &RelayAddress) -> Result<Arc<Link>, OpenError> {
         let (wish, mut standing) = self.session(at, |_| ()).await?;
         let _waiting = Waiting::new(wish);
         let failures = standing.borrow().failures;
-        let settled = standing.wait_for(|standing| standing.link.is_some() || standing.failures > failures);
+        let settled = standing.wait_for(|standing| standing.live().is_some() || standing.failures > failures);
         let standing = settled.await.map_err(|_| OpenError::Stopping)?;
-        match (&standing.link, &standing.state) {
-            (Some(_), RelayState::GoingAway) => Err(OpenError::Full),
-            (Some(link), _) => Ok(Arc::clone(link)),
+        match (standing.live(), &standing.state) {
+            (Some(_), RelayState::GoingAway) => Err(TunnelEnd::Refused(RefuseReason::GoingAway).into()),
+            (Some(link), _) => Ok(link),
             (None, state) => Err(OpenError::Unreachable {
                 url: at.url.to_string(),
                 why: match state {
@@ -289,7 +298,11 @@ impl Session {
         RelayStatus {
             url: url.clone(),
             is_home: self.wish.borrow().is_home,
-            state: standing.state.clone(),
+            // One that is over and that the session has not heard of is about to be made anew.
+            state: match link {
+                Some(link) if link.is_over() => RelayState::Connecting,
+                _ => standing.state.clone(),
+            },
             rtt: link.and_then(|link| link.rtt()),
             tunnels: link.map_or(0, |link| link.tunnels()),
             received,

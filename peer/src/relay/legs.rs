@@ -49,7 +49,7 @@ impl Legs {
         Self(Mutex::new(Table {
             pipes: HashMap::new(),
             next: Some(0),
-            budget: Budget::of(0),
+            budget: Budget::of(0, 0),
             most: 0,
             is_closed: false,
         }))
@@ -58,7 +58,7 @@ impl Legs {
     /// The relay allows so many tunnels (0: any number), and keeps so many bytes.
     pub(super) fn welcome(&self, tunnels: u32, waiting: u32) {
         let mut table = self.lock();
-        table.budget = Budget::of(waiting);
+        table.budget = Budget::of(waiting, tunnels);
         table.most = if tunnels == 0 {
             usize::MAX
         } else {
@@ -101,6 +101,11 @@ impl Legs {
         let pipes: Vec<_> = table.pipes.drain().map(|(_, pipe)| pipe).collect();
         drop(table);
         pipes.iter().for_each(|pipe| pipe.end(TunnelEnd::Lost));
+    }
+
+    /// Whether the connection is over.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
     pub(super) fn len(&self) -> usize {

@@ -165,6 +165,11 @@ impl Link {
         self.legs.give_back(window);
     }
 
+    /// Whether it is over, which its actor may not have heard yet.
+    pub(super) fn is_over(&self) -> bool {
+        self.legs.is_closed()
+    }
+
     /// How many tunnels there are.
     pub(super) fn tunnels(&self) -> usize {
         self.legs.len()

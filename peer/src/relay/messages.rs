@@ -106,6 +106,13 @@ pub(super) struct Standing {
     pub(super) failures: u64,
 }
 
+impl Standing {
+    /// The connection, if it is not over.
+    pub(super) fn live(&self) -> Option<Arc<Link>> {
+        self.link.clone().filter(|link| !link.is_over())
+    }
+}
+
 /// Look at what is wanted, and at the clock.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -95,7 +95,7 @@ impl Pipe {
     pub(super) fn on_credit(&self, bytes: u32) -> Result<(), Exceeded> {
         let mut state = self.lock();
         let granted = state.sending.grant(bytes);
-        state.writer.take().map(Waker::wake);
+        wake(&mut state.writer);
         granted
     }
 
@@ -104,7 +104,7 @@ impl Pipe {
         let mut state = self.lock();
         state.receiving.on_data(bytes.len())?;
         state.unread.push_back(bytes);
-        state.reader.take().map(Waker::wake);
+        wake(&mut state.reader);
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Pipe {
     pub(super) fn on_taken(&self) {
         let mut state = self.lock();
         state.queued = state.queued.saturating_sub(1);
-        state.writer.take().map(Waker::wake);
+        wake(&mut state.writer);
     }
 
     /// It is over. The first reason holds.
@@ -210,8 +210,14 @@ impl Pipe {
 
 impl State {
     fn wake_both(&mut self) {
-        self.reader.take().map(Waker::wake);
-        self.writer.take().map(Waker::wake);
+        wake(&mut self.reader);
+        wake(&mut self.writer);
+    }
+}
+
+fn wake(waiting: &mut Option<Waker>) {
+    if let Some(waker) = waiting.take() {
+        waker.wake();
     }
 }
 

@@ -1,6 +1,9 @@
 //! Tunnels between two peers' relay sessions, through the relay of a real tracker.
 
+mod ends;
+mod foreign;
 mod node;
+mod proxies;
 
 use node::{Node, relay_at, tunnel};
 use p2p_peer::relay::{OpenError, TunnelEnd};
@@ -11,10 +14,10 @@ use p2p_tests::programs::Tracker;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Runs on an actors' thread, as a peer does, within a minute.
+/// Runs on an actors' thread, as a peer does, within a minute and a half.
 fn run(test: impl Future<Output = ()>) {
     let system = system(2).unwrap();
-    let within = async { tokio::time::timeout(Duration::from_secs(60), test).await };
+    let within = async { tokio::time::timeout(Duration::from_secs(90), test).await };
     system.block_on(within).expect("an event that does not come");
 }
 

@@ -1,6 +1,6 @@
 //! A peer's relays without the rest of the peer: registered with a tracker, and who asks is let in.
 
-use p2p_peer::client::{self, TrackerClientHandle, TrackerUrl};
+use p2p_peer::client::{self, TrackerUrl};
 use p2p_peer::config::TrackerConfig;
 use p2p_peer::proxy::ProxySetting;
 use p2p_peer::relay::{
@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 /// One peer.
 pub(crate) struct Node {
     pub(crate) key: PublicKey,
-    pub(crate) client: TrackerClientHandle,
     pub(crate) relays: RelayHandle,
     pub(crate) news: mpsc::Receiver<RelayNews>,
     _supervisor: Supervisor,
@@ -42,13 +41,12 @@ impl Node {
         let client = client::start(&mut supervisor, &config, identity, listen).unwrap();
         let (tell, news) = mpsc::channel(512);
         let relays = relay::start(RelayParts {
-            client: client.clone(),
+            client,
             proxy,
             news: tell,
         });
         Self {
             key,
-            client,
             relays,
             news,
             _supervisor: supervisor,
@@ -94,7 +92,10 @@ pub(crate) fn relay_at(url: &str) -> RelayAddress {
 /// A tunnel from one to the other: both ends.
 pub(crate) async fn tunnel(from: &Node, to: &mut Node, url: &str) -> (Tunnel, Tunnel) {
     let at = relay_at(url);
-    let (near, far) = tokio::join!(from.relays.open(&at, to.key), to.incoming());
+    let key = to.key;
+    let incoming = async { Ok(to.incoming().await) };
+    let both = tokio::try_join!(from.relays.open(&at, key), incoming);
+    let (near, far) = both.expect("a tunnel");
     assert_eq!(far.peer, from.key);
-    (near.unwrap(), far.tunnel)
+    (near, far.tunnel)
 }
