@@ -9,7 +9,7 @@
 )]
 
 use p2p_peer::{
-    connection::{self, ConnectionParts, direct::Caller},
+    connection::{self, ConnectionParts, Hint, Policy, direct::Caller},
     download::{self, DownloadParts, DownloadSpec, aim::Aim, swarm::Nobody},
     event::EventSink,
     p2p::{greeting::hello, listener::bind, session::SessionParts},
@@ -18,7 +18,6 @@ use p2p_peer::{
 use p2p_shared::{
     crypto::identity::Identity,
     hash::HashAlgorithm,
-    protocol::PeerHint,
     supervision::{Supervisor, system},
     ticket::{Seeder, Ticket},
 };
@@ -147,6 +146,8 @@ fn node(data: &Path) -> Outcome<Node> {
         caller,
         sessions,
         listener,
+        policy: Policy::Auto,
+        relays: None,
     };
     let connections = connection::start(&mut supervisor, parts);
     let parts = DownloadParts {
@@ -207,9 +208,10 @@ fn fetch(ticket: &str, out: &Path) -> Outcome {
     let out = fs::canonicalize(out)?;
     let outcome = system(2)?.block_on(async {
         let node = node(&data)?;
-        let seeders = ticket.seeders.into_iter().map(|seeder| PeerHint {
+        let seeders = ticket.seeders.into_iter().map(|seeder| Hint {
             key: seeder.key,
             addresses: seeder.addresses,
+            relays: Vec::new(),
         });
         let spec = DownloadSpec {
             manifest: Arc::new(ticket.manifest),
@@ -217,6 +219,7 @@ fn fetch(ticket: &str, out: &Path) -> Outcome {
             output: out,
             aim: Aim::all(),
             seeders: seeders.collect(),
+            policy: Policy::Auto,
             swarm: Arc::new(Nobody),
             paused: false,
             sink: EventSink::none(),

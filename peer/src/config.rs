@@ -11,7 +11,7 @@ mod secret;
 
 pub use secret::ApiKey;
 
-use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting, udp::StunServer};
+use crate::{client::TrackerUrl, connection::Policy, error::Failure, proxy::ProxySetting, udp::StunServer};
 use file::FileConfig;
 use flags::{CommonFlags, PeerFlags};
 use std::{
@@ -38,6 +38,10 @@ pub struct Config {
     pub tracker: TrackerConfig,
     /// What is done on the UDP port.
     pub udp: UdpConfig,
+    /// How other peers are reached.
+    pub policy: Policy,
+    /// Where others are told to connect to; empty: to whatever addresses are found.
+    pub announce: Vec<SocketAddr>,
     /// What the peer does by itself.
     pub mode: Mode,
 }
@@ -83,6 +87,8 @@ impl Config {
             api: any_port,
             tracker: TrackerConfig::default(),
             udp: UdpConfig::default(),
+            policy: Policy::default(),
+            announce: Vec::new(),
             mode: Mode::OnDemand,
         }
     }
@@ -149,6 +155,11 @@ impl Settings {
             api: flags.api.or_else(|| key(self.file.api)).unwrap_or(api),
             tracker: self.tracker(flags)?,
             udp: self.udp(flags),
+            policy: flags.policy.or(self.file.policy).unwrap_or_default(),
+            announce: match flags.announce.as_slice() {
+                [] => self.file.announce.clone().unwrap_or_default(),
+                these => these.to_vec(),
+            },
             mode: match role {
                 Role::Daemon => Mode::Resume,
                 Role::Foreground => Mode::OnDemand,

@@ -12,6 +12,7 @@ pub use queue::{EventSink, EventStream, PROGRESS_PER_SECOND, channel};
 
 use crate::{error::Failure, operation::Verified};
 use p2p_shared::{
+    crypto::handshake::Carrier,
     id::{FileHash, PublicKey},
     manifest::{FolderEntry, Manifest},
 };
@@ -142,8 +143,8 @@ pub struct PathLine {
     pub reason: Cow<'static, str>,
 }
 
-/// The kinds of path that bytes take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The kinds of path that bytes take, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKind {
     /// TCP to an address of the peer.
@@ -152,6 +153,26 @@ pub enum PathKind {
     Punched,
     /// Through a relay.
     Relayed,
+}
+
+impl PathKind {
+    /// The kind of path whose bytes this carries.
+    pub fn of(carrier: Carrier) -> Self {
+        match carrier {
+            Carrier::Tcp => Self::Direct,
+            Carrier::Quic => Self::Punched,
+            Carrier::Relay => Self::Relayed,
+        }
+    }
+
+    /// As the lines of `--json` have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Punched => "punched",
+            Self::Relayed => "relayed",
+        }
+    }
 }
 
 /// A finished download.
@@ -181,6 +202,17 @@ pub struct BytesByPath {
     pub punched: u64,
     /// Through a relay.
     pub relayed: u64,
+}
+
+impl BytesByPath {
+    /// Those that took `path`.
+    pub fn by(&mut self, path: PathKind) -> &mut u64 {
+        match path {
+            PathKind::Direct => &mut self.direct,
+            PathKind::Punched => &mut self.punched,
+            PathKind::Relayed => &mut self.relayed,
+        }
+    }
 }
 
 impl Event {

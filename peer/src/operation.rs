@@ -1,7 +1,7 @@
 //! What a person can ask of a peer, and what comes back: the same words for the command line, the local API and the
 //! peer itself. Nothing here does anything.
 
-use crate::{client::TrackerUrl, error::Failure, selection::Selection};
+use crate::{client::TrackerUrl, connection::Policy, error::Failure, event::PathKind, selection::Selection};
 use p2p_shared::{
     hash::HashAlgorithm,
     id::{FileHash, PeerId, PublicKey},
@@ -39,6 +39,9 @@ pub struct GetRequest {
     pub timeout: u64,
     /// Whether it stays a share of this peer when it is whole.
     pub keep: bool,
+    /// By which paths it may come, beside what the peer's own policy allows.
+    #[serde(default)]
+    pub policy: Policy,
     /// What of it is wanted. What is fetched is a share only if that is everything.
     #[serde(default, skip_serializing_if = "Selection::is_all")]
     pub selection: Selection,
@@ -54,6 +57,9 @@ pub struct FilesRequest {
     pub trackers: Vec<TrackerUrl>,
     /// Seconds with nobody reached before giving up; 0: never.
     pub timeout: u64,
+    /// By which paths its index may come, beside what the peer's own policy allows.
+    #[serde(default)]
+    pub policy: Policy,
     /// Which of its files to tell of.
     #[serde(default, skip_serializing_if = "Selection::is_all")]
     pub selection: Selection,
@@ -239,6 +245,10 @@ pub struct TrackerInfo {
 pub struct SessionLine {
     /// Whom.
     pub peer: PublicKey,
+    /// By which kind of path.
+    pub path: PathKind,
+    /// Why by this one.
+    pub reason: String,
     /// Where it is.
     pub address: Option<SocketAddr>,
     /// Its software.

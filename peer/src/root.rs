@@ -28,6 +28,7 @@ mod meter;
 mod note;
 mod orders;
 mod pause;
+mod policies;
 mod resume;
 mod share;
 mod sought;
@@ -40,13 +41,13 @@ pub use orders::Orders;
 
 use crate::{
     api::{self, LocalApi},
-    client::{self, TrackerClientHandle},
+    client::{self, Told, TrackerClientHandle},
     config::{Config, Mode},
-    connection::{self, ConnectionParts, direct::Caller},
+    connection::{self, ConnectionParts, Policy, Relays, direct::Caller},
     download::DownloadParts,
     error::Failure,
     p2p::{greeting::hello, session::SessionParts},
-    relay::{self, RelayHandle, RelayNews, RelayParts},
+    relay::{self, RelayParts},
     storage::{self, BufferPool, DEFAULT_POOL},
     udp::{self, mapping::Mapper},
 };
@@ -150,11 +151,16 @@ async fn start_children(
         return Ok((Orders::new(config, store, None)?, None));
     };
     let identity = Arc::new(identity::load_or_create(&config.data)?);
-    let client = client::start(supervisor, &config.tracker, identity.clone(), listen)?;
-    let mapper = config.udp.port_mapping.then(Mapper::default);
+    let is_hidden = config.policy == Policy::RelayOnly;
+    let told = Told::of(listen, &config.announce, config.policy);
+    let client = client::start(supervisor, &config.tracker, identity.clone(), told.clone())?;
+    // Who hides has no port to be let in at.
+    let mapper = (config.udp.port_mapping && !is_hidden).then(Mapper::default);
     let udp = udp::start(supervisor, listen, mapper);
     let receiving = BufferPool::new(DEFAULT_POOL);
-    let reachable = client::addresses::reachable(listen, &config.tracker.urls).await;
+    let reachable = told.addresses(&config.tracker.urls).await;
+    let relays = start_relays(config, &client);
+    let relay_handle = relays.handle.clone();
     let connections = connection::start(
         supervisor,
         ConnectionParts {
@@ -168,10 +174,12 @@ async fn start_children(
                 serving: BufferPool::new(DEFAULT_POOL),
                 goodbyes: TaskTracker::new(),
             },
-            listener: Some(listener),
+            // Who hides lets nobody in who guesses where it is.
+            listener: Some(listener).filter(|_| !is_hidden),
+            policy: config.policy,
+            relays: Some(relays),
         },
     );
-    let relays = start_relays(config, &client);
     let parts = DownloadParts {
         store: store.clone(),
         connections: connections.clone(),
@@ -180,9 +188,10 @@ async fn start_children(
     let online = orders::Online {
         identity,
         listen,
+        told,
         client,
         connections,
-        relays,
+        relays: relay_handle,
         downloads: Downloads::new(parts, Arbiter::current()),
     };
     let orders = Orders::new(config, store, Some(online))?;
@@ -198,21 +207,14 @@ async fn start_children(
 /// What may wait to be looked at of what came through relays: more than there may be strangers, so that signals find room.
 const RELAY_NEWS: usize = 512;
 
-fn start_relays(config: &Config, client: &TrackerClientHandle) -> RelayHandle {
-    let (news, heard) = mpsc::channel(RELAY_NEWS);
-    tokio::spawn(turn_away(heard));
-    relay::start(RelayParts {
+fn start_relays(config: &Config, client: &TrackerClientHandle) -> Relays {
+    let (told, news) = mpsc::channel(RELAY_NEWS);
+    let handle = relay::start(RelayParts {
         client: client.clone(),
         proxy: config.tracker.proxy.clone(),
-        news,
-    })
-}
-
-/// Nobody here talks through relays yet: who comes finds the tunnel closed.
-async fn turn_away(mut heard: mpsc::Receiver<RelayNews>) {
-    while heard.recv().await.is_some() {
-        tracing::debug!("what came through a relay was turned away");
-    }
+        news: told,
+    });
+    Relays { handle, news }
 }
 
 /// A listener that cannot be had is mostly a port that is taken.

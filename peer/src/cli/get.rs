@@ -107,6 +107,7 @@ pub(super) async fn run(settings: &Settings, args: GetArgs, output: &mut Output)
             what,
             trackers: config.tracker.urls.clone(),
             timeout,
+            policy: config.policy,
             selection,
         };
         return list(config, request, output, &mut signals).await;
@@ -118,6 +119,7 @@ pub(super) async fn run(settings: &Settings, args: GetArgs, output: &mut Output)
         trackers: config.tracker.urls.clone(),
         output: absolute(folder.map_or_else(|| Path::new("."), PathBuf::as_path))?,
         timeout,
+        policy: config.policy,
         keep: seed,
         selection,
     };

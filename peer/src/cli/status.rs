@@ -142,8 +142,10 @@ fn session_text(session: &SessionLine) -> String {
         .map(|address| format!(" at {address}"))
         .unwrap_or_default();
     format!(
-        "{}{address}{rtt}, {} received, {} sent",
+        "{}{address}, {}{rtt} ({}), {} received, {} sent",
         session.peer,
+        session.path.as_str(),
+        session.reason,
         format::size(session.received),
         format::size(session.sent)
     )

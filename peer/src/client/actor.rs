@@ -2,7 +2,9 @@
 //! tracker stands.
 
 use super::{
-    CallError, TrackerUrl, errands,
+    CallError, TrackerUrl,
+    addresses::Told,
+    errands,
     http::Http,
     messages::{CallReturned, Leave, Outcome, Reconcile, Wanted},
     state::{Action, AnnounceCall, Lease, TrackerState},
@@ -38,8 +40,8 @@ pub(crate) struct TrackerClient {
 pub(crate) struct Parts {
     pub(crate) identity: Arc<Identity>,
     pub(crate) http: Http,
-    /// Where the listener is bound.
-    pub(crate) listen: SocketAddr,
+    /// Where others are told that this peer is.
+    pub(crate) told: Told,
     pub(crate) wanted: watch::Receiver<Wanted>,
     pub(crate) status: watch::Sender<ClientStatus>,
 }

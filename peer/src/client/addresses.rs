@@ -2,6 +2,7 @@
 //! from. Nothing is sent to find out: connecting a UDP socket only asks the system for a route.
 
 use super::TrackerUrl;
+use crate::connection::Policy;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
@@ -16,6 +17,45 @@ const SOMEWHERE: [IpAddr; 2] = [
 
 /// A name server that does not answer must not hold up a registration.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which addresses of this peer others are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// None: it is to be reached through relays only.
+    Nothing,
+    /// Those under which this listener may be reached, and where trackers see it.
+    Found(SocketAddr),
+    /// These, whatever is found.
+    These(Vec<SocketAddr>),
+}
+
+impl Told {
+    /// What holds for a listener at `listen`.
+    pub fn of(listen: SocketAddr, announce: &[SocketAddr], policy: Policy) -> Self {
+        match (policy, announce) {
+            (Policy::RelayOnly, _) => Self::Nothing,
+            (_, []) => Self::Found(listen),
+            (_, these) => Self::These(these.to_vec()),
+        }
+    }
+
+    /// The addresses themselves; those of the interfaces lead to `trackers`.
+    pub async fn addresses(&self, trackers: &[TrackerUrl]) -> Vec<SocketAddr> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Found(listen) => reachable(*listen, trackers).await,
+            Self::These(these) => these.clone(),
+        }
+    }
+
+    /// The port at which this peer is reached where a tracker sees it; 0: not there.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Found(listen) => listen.port(),
+            Self::Nothing | Self::These(_) => 0,
+        }
+    }
+}
 
 /// The addresses under which a listener bound to `listen` is reached: that one, or, if it is bound to all
 /// interfaces, those of the interfaces that lead to `trackers` and to the default route. Loopback only if there is
@@ -86,6 +126,21 @@ fn same_family(address: IpAddr, listen: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_hides_tells_nothing_and_who_says_where_it_is_tells_that_alone() {
+        let listen: SocketAddr = "127.0.0.1:7".parse().unwrap();
+        let outside: SocketAddr = "203.0.113.7:70".parse().unwrap();
+        for (announce, policy, addresses, port) in [
+            (vec![], Policy::Auto, vec![listen], 7),
+            (vec![outside], Policy::DirectOnly, vec![outside], 0),
+            (vec![outside], Policy::RelayOnly, vec![], 0),
+            (vec![], Policy::RelayOnly, vec![], 0),
+        ] {
+            let told = Told::of(listen, &announce, policy);
+            assert_eq!((told.addresses(&[]).await, told.port()), (addresses, port));
+        }
+    }
 
     #[tokio::test]
     async fn a_listener_on_one_address_is_reached_there_alone() {

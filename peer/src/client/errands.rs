@@ -3,7 +3,7 @@
 use super::{
     TrackerUrl,
     actor::Parts,
-    addresses, calls,
+    calls,
     messages::{CallReturned, Outcome},
     state::{AnnounceCall, Announcement},
 };
@@ -15,7 +15,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn register(parts: Parts, tracker: TrackerUrl, epoch: u64) -> CallReturned {
     let addresses = reachable(&parts, &tracker).await;
-    let (told, port) = (addresses.clone(), parts.listen.port());
+    let (told, port) = (addresses.clone(), parts.told.port());
     let result = calls::register(&parts.http, &tracker, &parts.identity, addresses, port).await;
     let outcome = Outcome::Register { epoch, told, result };
     CallReturned { tracker, outcome }
@@ -62,7 +62,7 @@ pub(super) async fn leave(parts: Parts, tracker: TrackerUrl, token: Arc<str>) {
 }
 
 async fn reachable(parts: &Parts, tracker: &TrackerUrl) -> Vec<SocketAddr> {
-    addresses::reachable(parts.listen, std::slice::from_ref(tracker)).await
+    parts.told.addresses(std::slice::from_ref(tracker)).await
 }
 
 fn announcement(call: &AnnounceCall, file: Option<&Announcement>) -> AnnounceRequest {

@@ -19,6 +19,7 @@ mod state;
 mod status;
 mod url;
 
+pub use addresses::Told;
 pub use error::CallError;
 pub use handle::{Announced, TrackerClientHandle};
 pub use query::{HandOut, QueryError};
@@ -28,6 +29,7 @@ pub use url::{BadTrackerUrl, TrackerUrl};
 
 use crate::{config::TrackerConfig, error::Failure};
 use actor::{Parts, TrackerClient};
+
 use http::Http;
 use messages::{Leave, Wanted, Wish};
 use p2p_shared::{
@@ -35,16 +37,16 @@ use p2p_shared::{
     supervision::{ChildSpec, Supervisor},
 };
 use query::Queries;
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Starts the TrackerClient under `supervisor`. Registers with every configured tracker at once. `listen` is where the
-/// listener for other peers is bound.
+/// Starts the TrackerClient under `supervisor`. Registers with every configured tracker at once. `told` says which
+/// addresses they are told.
 pub fn start(
     supervisor: &mut Supervisor,
     config: &TrackerConfig,
     identity: Arc<Identity>,
-    listen: SocketAddr,
+    told: Told,
 ) -> Result<TrackerClientHandle, Failure> {
     let http = Http::new(config.api_key.as_ref(), config.proxy.as_ref())
         .map_err(|error| Failure::internal(format!("cannot make an HTTP client: {error}")))?;
@@ -65,7 +67,7 @@ pub fn start(
     let parts = Parts {
         identity,
         http: http.clone(),
-        listen,
+        told,
         wanted: wanted_by_actor,
         status,
     };

@@ -1,13 +1,16 @@
 //! Questions that a download asks, put to several trackers: the first good answer counts, or all of them do.
 
 use super::{CallError, TrackerUrl, calls, http::Http, status::ClientStatus};
-use crate::error::{Failure, FailureKind};
+use crate::{
+    connection::Hint,
+    error::{Failure, FailureKind},
+    relay::RelayAddress,
+};
 use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use p2p_shared::{
     id::{ChunkHash, FileHash},
     manifest::Manifest,
     merkle::merkle_root,
-    protocol::peer::PeerHint,
     tracker_api::{MAX_CHUNK_HASHES, PeerRecord},
 };
 use std::{fmt, time::Duration};
@@ -28,7 +31,7 @@ pub enum QueryError {
 #[derive(Debug, Clone, Default)]
 pub struct HandOut {
     /// Each peer once, with every address that a tracker knew.
-    pub peers: Vec<PeerHint>,
+    pub peers: Vec<Hint>,
     /// How long to wait before asking again.
     pub interval: Duration,
 }
@@ -172,15 +175,16 @@ impl Queries {
     ) -> Result<HandOut, QueryError> {
         let asked = trackers.iter().map(|tracker| async move {
             let token = self.token(tracker);
-            calls::peers(&self.http, tracker, token.as_deref(), hash).await
+            let answer = calls::peers(&self.http, tracker, token.as_deref(), hash).await;
+            (tracker, answer)
         });
         let (mut hand_out, mut errors, mut answered) = (HandOut::default(), Vec::new(), false);
-        for answer in join_all(asked).await {
+        for (tracker, answer) in join_all(asked).await {
             match answer {
                 Ok(answer) => {
                     answered = true;
                     let interval = Duration::from_secs(answer.interval.into());
-                    hand_out.add(answer.peers, interval);
+                    hand_out.add(tracker, answer.peers, interval);
                 }
                 Err(error) => errors.push(error),
             }
@@ -198,12 +202,13 @@ impl Queries {
 }
 
 impl HandOut {
-    fn add(&mut self, peers: Vec<PeerRecord>, interval: Duration) {
+    fn add(&mut self, tracker: &TrackerUrl, peers: Vec<PeerRecord>, interval: Duration) {
         self.interval = match self.interval {
             Duration::ZERO => interval,
             shortest => shortest.min(interval),
         };
         for peer in peers {
+            let relay = relay_of(tracker, &peer);
             match self.peers.iter_mut().find(|known| known.key == peer.public_key) {
                 Some(known) => {
                     let new = peer
@@ -212,14 +217,24 @@ impl HandOut {
                         .filter(|address| !known.addresses.contains(address));
                     let new: Vec<_> = new.collect();
                     known.addresses.extend(new);
+                    known.relays.extend(relay);
                 }
-                None => self.peers.push(PeerHint {
+                None => self.peers.push(Hint {
                     key: peer.public_key,
                     addresses: peer.addresses,
+                    relays: relay.into_iter().collect(),
                 }),
             }
         }
     }
+}
+
+/// The relay that a peer is connected to, as `tracker` says.
+fn relay_of(tracker: &TrackerUrl, peer: &PeerRecord) -> Option<RelayAddress> {
+    let relay = RelayAddress::of(Some(peer.relay_url.as_deref()?), tracker);
+    relay
+        .inspect_err(|error| tracing::debug!(%tracker, %error, "a peer's relay cannot be used"))
+        .ok()
 }
 
 fn none_answered(errors: Vec<CallError>) -> QueryError {

@@ -2,7 +2,7 @@
 //! Unknown keys are refused: a misspelt one would otherwise do nothing, silently.
 
 use super::flags::LogFormat;
-use crate::{client::TrackerUrl, error::Failure, proxy::ProxySetting, udp::StunServer};
+use crate::{client::TrackerUrl, connection::Policy, error::Failure, proxy::ProxySetting, udp::StunServer};
 use p2p_shared::hash::HashAlgorithm;
 use serde::Deserialize;
 use std::{
@@ -40,6 +40,10 @@ pub struct FileConfig {
     pub stun: Option<Vec<StunServer>>,
     /// `--no-port-mapping`
     pub no_port_mapping: Option<bool>,
+    /// `--policy`
+    pub policy: Option<Policy>,
+    /// `--announce`
+    pub announce: Option<Vec<SocketAddr>>,
     /// Flags of `share`
     #[serde(default)]
     pub share: ShareSection,

@@ -1,6 +1,6 @@
 //! The arguments that several commands share. Each has a `P2P_…` variable and a key in the file.
 
-use crate::{client::TrackerUrl, proxy::ProxySetting, udp::StunServer};
+use crate::{client::TrackerUrl, connection::Policy, proxy::ProxySetting, udp::StunServer};
 use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
@@ -120,4 +120,21 @@ pub struct PeerFlags {
     /// Where the local API listens [default: 127.0.0.1:7881, outside a daemon any free port]
     #[arg(long, help_heading = PEER, env = "P2P_API", value_name = "ADDRESS", hide_env_values = true)]
     pub api: Option<SocketAddr>,
+
+    /// How to reach other peers: everything at once and whatever is best [default], one after the other, never through a
+    /// relay, or through relays only so that nobody learns an address of this machine
+    #[arg(long, help_heading = PEER, env = "P2P_POLICY", value_name = "POLICY", hide_env_values = true)]
+    pub policy: Option<Policy>,
+
+    /// Where other peers are told to connect to, instead of the addresses found: behind a forwarded port, in a container;
+    /// may be given several times
+    #[arg(
+        long,
+        help_heading = PEER,
+        env = "P2P_ANNOUNCE",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub announce: Vec<SocketAddr>,
 }

@@ -5,13 +5,15 @@
 
 use super::{
     gossip::Introduction,
-    host::Host,
-    messages::{Ban, DescribeReach, DialFailed, Introduce, ListSessions, Report, SwarmEvent, Unwant, Want},
+    host::{Host, Target},
+    messages::{
+        AttemptFailed, Ban, DescribeReach, Introduce, ListSessions, Report, SwarmEvent, Unwant, Want,
+    },
+    reason::Why,
     roster::Muster,
     state::{Action, Connections, Limits, NewSession, Refusal, SessionId},
 };
 use crate::{
-    event::PathKind,
     orphan::Orphans,
     p2p::session::{SessionHandle, close::CloseReason, news::SessionNews},
 };
@@ -58,7 +60,8 @@ impl Actor for ConnectionManager {
 impl ConnectionManager {
     pub(super) fn new(host: Host) -> Self {
         let me = host.caller.identity.public_key();
-        let table = Connections::new(me, Limits::default(), RandomState::new().hash_one(me));
+        let seed = RandomState::new().hash_one(me);
+        let table = Connections::new(me, Limits::default(), host.policy, seed);
         Self {
             host,
             table,
@@ -72,15 +75,15 @@ impl ConnectionManager {
     fn adopt(&mut self) {
         let Muster {
             guests,
-            dials,
+            attempts,
             banned,
         } = self.host.roster.look().muster();
         for key in banned {
             let actions = self.table.ban(key);
             self.carry_out(actions);
         }
-        for key in dials {
-            self.table.on_dialling(key);
+        for (key, attempt) in attempts {
+            self.table.on_trying(key, attempt);
         }
         for guest in guests {
             let id = guest.session.about().session;
@@ -95,9 +98,26 @@ impl ConnectionManager {
     fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Dial { key, addresses } => self.host.dial(key, addresses),
+                Action::Try {
+                    attempt,
+                    key,
+                    addresses,
+                    relays,
+                    policy,
+                } => self.host.reach(Target {
+                    attempt,
+                    key,
+                    addresses,
+                    relays,
+                    policy,
+                }),
                 Action::Close { session, why } => self.close(session, why),
-                Action::Offer { file, session } => self.offer(file, session),
+                Action::Retire(session) => {
+                    if let Some(session) = self.sessions.get(&session) {
+                        session.retire();
+                    }
+                }
+                Action::Offer { file, session, why } => self.offer(file, session, why),
             }
         }
     }
@@ -108,15 +128,16 @@ impl ConnectionManager {
                 Refusal::Redundant => CloseReason::Redundant,
                 Refusal::Full => CloseReason::Ours(GoodbyeReason::Full),
                 Refusal::Banned => CloseReason::Ours(GoodbyeReason::Misbehaved),
+                Refusal::Silent => CloseReason::Silent,
             });
         }
     }
 
-    fn offer(&self, file: FileHash, session: SessionId) {
+    fn offer(&self, file: FileHash, session: SessionId, why: Why) {
         if let (Some(owner), Some(session)) = (self.owners.get(&file), self.sessions.get(&session)) {
-            let (session, path) = (session.clone(), PathKind::Direct);
+            let session = session.clone();
             // Bounded by the number of sessions.
-            owner.do_send(SwarmEvent::Session { file, session, path });
+            owner.do_send(SwarmEvent::Session { file, session, why });
         }
     }
 
@@ -134,6 +155,7 @@ impl ConnectionManager {
             session: about.session,
             key: about.peer,
             dialler: about.dialler,
+            path: about.path,
             listen: about.listen.clone(),
         };
         self.sessions.insert(new.session, session);
@@ -156,13 +178,13 @@ impl ConnectionManager {
     }
 }
 
-impl Handler<DialFailed> for ConnectionManager {
+impl Handler<AttemptFailed> for ConnectionManager {
     type Result = ();
-    fn handle(&mut self, DialFailed(key): DialFailed, _ctx: &mut Self::Context) {
-        fail_point!("ConnectionManager::DialFailed");
-        // If it is being dialled, then anew: this one began before the table was rebuilt.
-        if !self.host.roster.look().is_dialling(&key) {
-            let actions = self.table.on_dial_failed(&key, now());
+    fn handle(&mut self, AttemptFailed { key, attempt }: AttemptFailed, _ctx: &mut Self::Context) {
+        fail_point!("ConnectionManager::AttemptFailed");
+        // If it is being tried, then anew: this one began before the table was rebuilt.
+        if !self.host.roster.look().is_trying(key, attempt) {
+            let actions = self.table.on_failed(&key, attempt, now());
             self.carry_out(actions);
         }
     }
@@ -187,9 +209,13 @@ impl Handler<Report> for ConnectionManager {
                 Vec::new()
             }
             SessionNews::Useful => {
-                self.table.on_useful(session);
+                if let Some(handle) = self.sessions.get(&session) {
+                    self.table.on_useful(session, handle.about().path);
+                }
                 Vec::new()
             }
+            SessionNews::Quiet(since) => self.table.on_quiet(session, Some(since), now()),
+            SessionNews::HeardAgain => self.table.on_quiet(session, None, now()),
             SessionNews::Learned { file, peers } => self.table.on_named(session, file, peers, now()),
             SessionNews::Closed(reason) => {
                 self.sessions.remove(&session);
@@ -204,11 +230,10 @@ impl Handler<Want> for ConnectionManager {
     type Result = ();
     fn handle(&mut self, Want { file, hints, owner }: Want, _ctx: &mut Self::Context) {
         fail_point!("ConnectionManager::Want");
-        let hints = hints.into_iter().map(|hint| (hint.key, hint.addresses));
         let actions = match owner {
-            Some(owner) => {
+            Some((owner, policy)) => {
                 self.owners.insert(file, owner);
-                let mut actions = self.table.want(file, hints, now());
+                let mut actions = self.table.want(file, policy, hints, now());
                 actions.extend(self.table.offers(file));
                 actions
             }
@@ -247,6 +272,11 @@ impl Handler<ListSessions> for ConnectionManager {
     type Result = MessageResult<ListSessions>;
     fn handle(&mut self, _: ListSessions, _ctx: &mut Self::Context) -> Self::Result {
         fail_point!("ConnectionManager::ListSessions");
-        MessageResult(self.sessions.values().cloned().collect())
+        let sessions = self.sessions.values().map(|session| {
+            let about = session.about();
+            let reason = self.table.reason(about.session, &about.peer, about.path);
+            (session.clone(), reason)
+        });
+        MessageResult(sessions.collect())
     }
 }

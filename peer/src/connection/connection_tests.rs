@@ -1,6 +1,6 @@
 //! Whole tables of connections, with real sockets between them.
 
-use super::{ConnectionManagerHandle, ConnectionParts, SwarmEvent, direct::Caller, start};
+use super::{ConnectionManagerHandle, ConnectionParts, Hint, Policy, SwarmEvent, direct::Caller, start};
 use crate::p2p::{
     greeting::hello,
     listener::bind,
@@ -11,7 +11,6 @@ use actix::{Actor, Context, Handler};
 use p2p_shared::{
     chunker::CHUNK_SIZE,
     id::{FileHash, PublicKey},
-    protocol::PeerHint,
     supervision::Supervisor,
 };
 use std::{net::SocketAddr, time::Duration};
@@ -39,6 +38,8 @@ impl Node {
             caller,
             sessions: parts(shelf),
             listener: Some(listener),
+            policy: Policy::Auto,
+            relays: None,
         };
         let table = start(&mut supervisor, parts);
         Self {
@@ -53,18 +54,19 @@ impl Node {
         identity(self.seed).public_key()
     }
 
-    fn hint(&self) -> PeerHint {
-        PeerHint {
+    fn hint(&self) -> Hint {
+        Hint {
             key: self.key(),
             addresses: vec![self.address],
+            relays: Vec::new(),
         }
     }
 
-    async fn want(&self, file: FileHash, hints: Vec<PeerHint>) -> Offers {
+    async fn want(&self, file: FileHash, hints: Vec<Hint>) -> Offers {
         let (sender, offers) = mpsc::unbounded_channel();
         let owner = Wanting(sender).start();
         self.table
-            .want(file, hints, owner.clone().recipient())
+            .want(file, Policy::Auto, hints, owner.clone().recipient())
             .await
             .unwrap();
         Offers {
@@ -247,11 +249,12 @@ async fn a_failed_dial_that_crashes_the_table_is_not_pending_for_ever() {
         let gone = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         gone.local_addr().unwrap()
     };
-    let hint = PeerHint {
+    let hint = Hint {
         key: identity(1).public_key(),
         addresses: vec![nobody],
+        relays: Vec::new(),
     };
-    fail::cfg("ConnectionManager::DialFailed", "1*panic").unwrap();
+    fail::cfg("ConnectionManager::AttemptFailed", "1*panic").unwrap();
     let _offers = leecher.want(file(), vec![hint.clone()]).await;
     let lost = leecher
         .table

@@ -1,85 +1,116 @@
-//! Whom to dial, and when again: the part of the table that is about peers without a session.
+//! Whom to try to reach, and when again: the part of the table that is about attempts.
 //!
-//! Promises that a peer is dialled once at a time, also across a crash of the table, that those who failed least come
-//! first, and that nobody is dialled for whom nothing is wanted. Pure; when to try again is in [`redial`].
+//! Promises that an attempt of a kind is under way once at a time with a peer, also across a crash of the table, that those
+//! who failed least come first, that no more attempts of a kind are under way than [`Limits`](super::state::Limits) says,
+//! and that nobody is tried for whom nothing is wanted and with whom there is no session. Pure; which attempt is due is
+//! decided in [`super::path`].
 
 use super::{
-    redial,
-    state::{Action, Connections, Peer, Status, is_worth_keeping},
+    path::Attempt,
+    peers::Peer,
+    policy::Policy,
+    redial::Redial,
+    state::{Action, Connections},
 };
+use crate::event::PathKind;
 use p2p_shared::id::PublicKey;
 use std::time::Instant;
 
 impl Connections {
-    /// A dial of `key` is under way already: one that the table began before it was rebuilt.
-    pub fn on_dialling(&mut self, key: PublicKey) {
+    /// An attempt is under way already: one that the table began before it was rebuilt.
+    pub fn on_trying(&mut self, key: PublicKey, attempt: Attempt) {
         let peer = self.peers.entry(key).or_insert_with(Peer::new);
-        if peer.status == Status::Known {
-            peer.status = Status::Pending;
-        }
+        peer.paths.on_begun(attempt);
     }
 
-    /// Nobody answered as `key` at any of its addresses.
-    pub fn on_dial_failed(&mut self, key: &PublicKey, now: Instant) -> Vec<Action> {
-        let seed = self.seed;
-        let pending = self
-            .peers
-            .get_mut(key)
-            .filter(|peer| peer.status == Status::Pending);
-        if let Some(peer) = pending {
-            back_off(peer, key, seed, now);
-            if !is_worth_keeping(peer) {
+    /// An attempt to reach `key` led to nobody.
+    pub fn on_failed(&mut self, key: &PublicKey, attempt: Attempt, now: Instant) -> Vec<Action> {
+        if let Some(peer) = self.peers.get_mut(key) {
+            let chance = chance(self.seed, key, peer.paths.failures());
+            peer.paths.on_failed(attempt, chance, now);
+            if !peer.is_worth_keeping() {
                 self.peers.remove(key);
             }
         }
-        self.dial(now)
+        self.try_paths(now)
+    }
+
+    /// An address of ours is new: whatever failed has a new chance.
+    pub fn on_address_change(&mut self, now: Instant) -> Vec<Action> {
+        for peer in self.peers.values_mut() {
+            peer.paths.on_address_change();
+        }
+        self.try_paths(now)
     }
 
     /// Time passed.
     pub fn on_tick(&mut self, now: Instant) -> Vec<Action> {
-        self.dial(now)
+        self.try_paths(now)
     }
 
-    pub(super) fn dial(&mut self, now: Instant) -> Vec<Action> {
-        let pending = self
-            .peers
-            .values()
-            .filter(|peer| peer.status == Status::Pending)
-            .count();
-        let room = self.limits.dials.saturating_sub(pending);
-        let room = room.min(self.limits.sessions.saturating_sub(pending + self.sessions.len()));
-        let due = self.peers.iter_mut().filter(|(_, peer)| is_due(peer, now));
-        let mut due: Vec<_> = due.collect();
-        due.sort_by_key(|(_, peer)| peer.failures);
-        due.into_iter()
-            .take(room)
-            .map(|(key, peer)| {
-                peer.status = Status::Pending;
-                Action::Dial {
-                    key: *key,
-                    addresses: peer.addresses.iter().copied().collect(),
-                }
-            })
-            .collect()
-    }
-}
-
-fn is_due(peer: &Peer, now: Instant) -> bool {
-    let wanted = !peer.files.is_empty() && !peer.addresses.is_empty();
-    wanted
-        && match peer.status {
-            Status::Known => true,
-            Status::BackingOff { until } => until <= now,
-            _ => false,
+    /// A session with `key` ended that was not retired.
+    pub(super) fn lose(&mut self, key: &PublicKey, path: PathKind, redial: Redial, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            let chance = chance(self.seed, key, peer.paths.failures());
+            peer.paths.on_lost(path, redial, chance, now);
+            peer.lost = Some(path);
         }
+    }
+
+    /// Begins whatever is due and has room.
+    pub(super) fn try_paths(&mut self, now: Instant) -> Vec<Action> {
+        let mut room = Attempt::ALL.map(|attempt| self.room(attempt));
+        let (own, udp) = (self.policy, self.udp);
+        let mut due = Vec::new();
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.banned) {
+            let (policy, ways) = (peer.policy(own), peer.ways(udp));
+            let wanted = !peer.files.is_empty();
+            for attempt in peer.paths.due(policy, ways, wanted, now) {
+                due.push((peer.paths.failures(), *key, attempt));
+            }
+        }
+        due.sort_by_key(|(failures, _, _)| *failures);
+        let mut actions = Vec::new();
+        for (_, key, attempt) in due {
+            let room = &mut room[attempt as usize];
+            if let Some(left) = room.checked_sub(1)
+                && let Some(peer) = self.peers.get_mut(&key)
+            {
+                *room = left;
+                peer.paths.on_begun(attempt);
+                actions.push(begin(key, peer, attempt, own));
+            }
+        }
+        actions
+    }
+
+    /// How many more attempts of this kind may be begun.
+    fn room(&self, attempt: Attempt) -> usize {
+        let pending = self.peers.values();
+        let pending = pending.filter(|peer| peer.paths.is_under_way(attempt)).count();
+        let sessions = self.limits.sessions.saturating_sub(pending + self.sessions.len());
+        self.limits.dials.saturating_sub(pending).min(sessions)
+    }
 }
 
-pub(super) fn back_off(peer: &mut Peer, key: &PublicKey, seed: u64, now: Instant) {
-    let chance = key.0.iter().fold(seed ^ u64::from(peer.failures), |sum, byte| {
+fn begin(key: PublicKey, peer: &Peer, attempt: Attempt, own: Policy) -> Action {
+    let addresses = peer.addresses.iter().copied();
+    Action::Try {
+        attempt,
+        key,
+        addresses: addresses.filter(|_| attempt == Attempt::Dial).collect(),
+        relays: peer
+            .relays
+            .iter()
+            .filter(|_| attempt != Attempt::Dial)
+            .cloned()
+            .collect(),
+        policy: peer.policy(own),
+    }
+}
+
+fn chance(seed: u64, key: &PublicKey, failures: u32) -> u64 {
+    key.0.iter().fold(seed ^ u64::from(failures), |sum, byte| {
         sum.rotate_left(7).wrapping_add(u64::from(*byte))
-    });
-    peer.status = Status::BackingOff {
-        until: now + redial::pause(peer.failures, chance),
-    };
-    peer.failures = peer.failures.saturating_add(1);
+    })
 }

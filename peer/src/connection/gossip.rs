@@ -4,7 +4,10 @@
 //! time and not more often than [`EVERY`]; and that what others name is a hint for files that are wanted here, of
 //! addresses that can be dialled, as often as an honest peer names it. (Whoever is dialled proves its key.)
 
-use super::state::{Action, Connections, SessionId};
+use super::{
+    hint::Hint,
+    state::{Action, Connections, SessionId},
+};
 use p2p_shared::{
     id::{FileHash, PublicKey},
     protocol::{MAX_HINT_ADDRESSES, MAX_HINTS, PeerHint},
@@ -36,7 +39,7 @@ impl Connections {
         let due: Vec<_> = self
             .sessions
             .iter()
-            .filter(|(_, kept)| is_due(kept.told, EVERY, now))
+            .filter(|(session, kept)| is_due(kept.told, EVERY, now) && self.is_current(**session))
             .collect();
         let mut introductions = Vec::new();
         for (session, kept) in due {
@@ -61,8 +64,11 @@ impl Connections {
 
     /// The peers connected that talk about `file` and say where they listen, without `besides`.
     fn sharers(&self, file: &FileHash, besides: &PublicKey) -> Vec<PeerHint> {
-        let others = self.sessions.values().filter(|kept| kept.key != *besides);
-        let sharers = others.filter(|kept| kept.attached.contains(file) && !kept.listen.is_empty());
+        let others = self.sessions.iter().filter(|(_, kept)| kept.key != *besides);
+        let sharers = others
+            .filter(|(session, _)| self.is_current(**session))
+            .map(|(_, kept)| kept)
+            .filter(|kept| kept.attached.contains(file) && !kept.listen.is_empty());
         let hints = sharers.map(|kept| PeerHint {
             key: kept.key,
             addresses: kept.listen.iter().copied().take(MAX_HINT_ADDRESSES).collect(),
@@ -78,7 +84,7 @@ impl Connections {
         peers: Vec<PeerHint>,
         now: Instant,
     ) -> Vec<Action> {
-        let wanted = self.wanted.contains(&file);
+        let wanted = self.wanted.contains_key(&file);
         let Some(kept) = self.sessions.get_mut(&session).filter(|_| wanted) else {
             return Vec::new();
         };
@@ -88,7 +94,11 @@ impl Connections {
         kept.named = Some(now);
         let hints = peers.into_iter().filter_map(|peer| {
             let addresses: Vec<_> = peer.addresses.into_iter().filter(can_be_dialled).collect();
-            (!addresses.is_empty()).then_some((peer.key, addresses))
+            (!addresses.is_empty()).then_some(Hint {
+                key: peer.key,
+                addresses,
+                relays: Vec::new(),
+            })
         });
         self.hint(file, hints, now)
     }
@@ -110,7 +120,14 @@ fn can_be_dialled(address: &SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::state::{Dialler, Limits, NewSession};
+    use crate::{
+        connection::{
+            path::Attempt,
+            policy::Policy,
+            state::{Dialler, Limits, NewSession},
+        },
+        event::PathKind,
+    };
 
     const FILE: FileHash = FileHash([1; 32]);
 
@@ -124,12 +141,13 @@ mod tests {
 
     /// Sessions 1, 2, 3 with peers of the same number, listening at that port.
     fn table(now: Instant) -> Connections {
-        let mut table = Connections::new(key(9), Limits::default(), 0);
+        let mut table = Connections::new(key(9), Limits::default(), Policy::Auto, 0);
         for n in 1..=3 {
             let new = NewSession {
                 session: SessionId(u64::from(n)),
                 key: key(n),
                 dialler: Dialler::Them,
+                path: PathKind::Direct,
                 listen: vec![address(u16::from(n))],
             };
             table.on_session(new, now);
@@ -181,17 +199,27 @@ mod tests {
             [],
             "not wanted"
         );
-        table.want(FILE, [], now);
+        table.want(FILE, Policy::Auto, [], now);
         let actions = table.on_named(SessionId(1), FILE, hints, now);
         let (key, addresses) = (key(21), vec!["192.0.2.7:5".parse().unwrap()]);
-        assert_eq!(actions, [Action::Dial { key, addresses }]);
+        let (attempt, relays, policy) = (Attempt::Dial, Vec::new(), Policy::Auto);
+        assert_eq!(
+            actions,
+            [Action::Try {
+                attempt,
+                key,
+                addresses,
+                relays,
+                policy
+            }]
+        );
     }
 
     #[test]
     fn who_names_others_all_the_time_is_not_listened_to() {
         let now = Instant::now();
         let mut table = table(now);
-        table.want(FILE, [], now);
+        table.want(FILE, Policy::Auto, [], now);
         let hint = |n| PeerHint {
             key: key(n),
             addresses: vec![address(7)],

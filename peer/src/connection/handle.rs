@@ -2,15 +2,16 @@
 
 use super::{
     actor::ConnectionManager,
+    hint::Hint,
     messages::{Ban, DescribeReach, ListSessions, SwarmEvent, Unwant, Want},
+    policy::Policy,
     roster::SharedRoster,
     state::Reach,
 };
-use crate::p2p::session::{SessionHandle, news::SessionInfo};
+use crate::p2p::session::news::SessionInfo;
 use actix::{Actor, Context, Recipient};
 use p2p_shared::{
     id::{FileHash, PublicKey},
-    protocol::PeerHint,
     supervision::{CallError, Handle, Incarnation},
 };
 
@@ -22,20 +23,21 @@ pub struct ConnectionManagerHandle {
 }
 
 impl ConnectionManagerHandle {
-    /// Wants `file`: `owner` is told of every session over which it may be had, until [`Self::unwant`]. What is wanted is
-    /// forgotten when the table crashes; [`Self::follow`] says when to want again.
+    /// Wants `file` by paths that `policy` allows: `owner` is told of every session over which it may be had, until
+    /// [`Self::unwant`]. What is wanted is forgotten when the table crashes; [`Self::follow`] says when to want again.
     pub async fn want(
         &self,
         file: FileHash,
-        hints: Vec<PeerHint>,
+        policy: Policy,
+        hints: Vec<Hint>,
         owner: Recipient<SwarmEvent>,
     ) -> Result<(), CallError> {
-        let owner = Some(owner);
+        let owner = Some((owner, policy));
         self.handle.call(Want { file, hints, owner }).await
     }
 
     /// Names more peers that may have a file which is wanted.
-    pub async fn hint(&self, file: FileHash, hints: Vec<PeerHint>) -> Result<(), CallError> {
+    pub async fn hint(&self, file: FileHash, hints: Vec<Hint>) -> Result<(), CallError> {
         let owner = None;
         self.handle.call(Want { file, hints, owner }).await
     }
@@ -60,7 +62,13 @@ impl ConnectionManagerHandle {
     /// Every session there is.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, CallError> {
         let sessions = self.handle.call(ListSessions).await?;
-        let described = sessions.iter().map(SessionHandle::describe);
+        let described = sessions.iter().map(|(session, reason)| async move {
+            let about = session.describe().await?;
+            Some(SessionInfo {
+                reason: *reason,
+                ..about
+            })
+        });
         let described = futures_util::future::join_all(described).await;
         // Those that ended meanwhile have nothing to say.
         Ok(described.into_iter().flatten().collect())

@@ -1,21 +1,28 @@
-//! Where connections become sessions: dials, and whoever knocks.
+//! Where connections become sessions: attempts of ours, and whoever knocks.
 //!
 //! Promises that a peer which was greeted has its session, whatever becomes of the table of connections meanwhile; that a
-//! dial which ended is not taken to be under way; and that the table hears of both. Sessions begin on the actors' thread, dials
+//! attempt which ended is not taken to be under way; and that the table hears of both. Sessions begin on the actors' thread, dials
 //! are tasks beside it. Decides nothing: the table says whom to dial and which sessions to keep.
 
 use super::{
     actor::ConnectionManager,
     companion::{accompany, insist},
-    direct::{Caller, dial},
-    messages::DialFailed,
-    roster::SharedRoster,
+    direct::{Caller, DialError, dial},
+    hint::RelayAddress,
+    messages::AttemptFailed,
+    path::Attempt,
+    policy::Policy,
+    relayed::{self, TunnelError},
+    roster::{Origin, SharedRoster},
     state::Dialler,
 };
-use crate::p2p::{
-    greeting::Greeted,
-    listener::accept,
-    session::{self, SessionParts, close::CloseReason},
+use crate::{
+    p2p::{
+        greeting::Greeted,
+        listener::accept,
+        session::{self, SessionParts, close::CloseReason},
+    },
+    relay::RelayHandle,
 };
 use actix_rt::ArbiterHandle;
 use p2p_shared::{id::PublicKey, supervision::Handle};
@@ -34,8 +41,34 @@ pub(super) struct Host {
     /// Where sessions live.
     pub actors: ArbiterHandle,
     pub roster: SharedRoster,
+    /// How peers are to be reached.
+    pub policy: Policy,
+    /// The way to relays, if there are any.
+    pub relays: Option<RelayHandle>,
     /// The table, for what it has to know. Empty until it was started.
     pub table: watch::Receiver<Option<Handle<ConnectionManager>>>,
+}
+
+/// Whom to reach, and how.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub attempt: Attempt,
+    pub key: PublicKey,
+    pub addresses: Vec<SocketAddr>,
+    pub relays: Vec<RelayAddress>,
+    /// What holds for this peer.
+    pub policy: Policy,
+}
+
+/// Why an attempt led to nobody.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttemptError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+    #[error("there is no way to try this")]
+    NoWay,
 }
 
 impl Host {
@@ -49,40 +82,62 @@ impl Host {
         tokio::spawn(accept(listener, self.caller.clone(), welcome)).abort_handle()
     }
 
-    /// Dials `key` at these addresses.
-    pub(super) fn dial(&self, key: PublicKey, addresses: Vec<SocketAddr>) {
-        self.roster.look().on_dial(key);
+    /// Tries to reach a peer.
+    pub(super) fn reach(&self, target: Target) {
+        let Target { attempt, key, .. } = target;
+        self.roster.look().on_try(key, attempt);
         let host = self.clone();
         tokio::spawn(async move {
-            let caller = host.caller.clone();
-            // In a task of its own: should it panic, the dial has failed like any other.
-            match tokio::spawn(async move { dial(&caller, &key, &addresses).await }).await {
+            let trying = host.clone();
+            // In a task of its own: should it panic, the attempt has failed like any other.
+            match tokio::spawn(async move { trying.attempt(target).await }).await {
                 Ok(Ok(greeted)) => host.begin(greeted, Dialler::Us).await,
-                Ok(Err(error)) => host.on_dial_failed(key, error).await,
-                Err(panicked) => host.on_dial_failed(key, panicked).await,
+                Ok(Err(error)) => host.on_failed(key, attempt, error).await,
+                Err(panicked) => host.on_failed(key, attempt, panicked).await,
             }
         });
     }
 
-    async fn on_dial_failed(&self, key: PublicKey, error: impl fmt::Display + Send) {
-        tracing::debug!(peer = %key, %error, "a peer cannot be reached");
-        self.roster.look().on_dial_failed(&key);
+    async fn attempt(&self, target: Target) -> Result<Greeted, AttemptError> {
+        let Target {
+            attempt,
+            key,
+            addresses,
+            relays,
+            policy,
+        } = target;
+        match (attempt, &self.relays) {
+            (Attempt::Dial, _) => Ok(dial(&self.caller, &key, &addresses).await?),
+            (Attempt::Tunnel, Some(way)) => {
+                Ok(relayed::reach(way, &self.caller, key, &relays, policy).await?)
+            }
+            (Attempt::Tunnel | Attempt::Punch, _) => Err(AttemptError::NoWay),
+        }
+    }
+
+    async fn on_failed(&self, key: PublicKey, attempt: Attempt, error: impl fmt::Display + Send) {
+        tracing::debug!(peer = %key, ?attempt, %error, "a peer cannot be reached");
+        self.roster.look().on_failed(key, attempt);
         if let Some(table) = self.table() {
-            insist(|| table.call(DialFailed(key))).await;
+            insist(|| table.call(AttemptFailed { key, attempt })).await;
         }
     }
 
     /// Begins a session over a greeted connection; returns when the table has decided about it. That it goes on does not depend
     /// on the caller's patience.
-    async fn begin(&self, greeted: Greeted, dialler: Dialler) {
+    pub(super) async fn begin(&self, greeted: Greeted, dialler: Dialler) {
         let (introduced, heard) = oneshot::channel();
         let host = self.clone();
         let begun = self.actors.spawn_fn(move || {
             let id = host.roster.look().next_session();
-            let peer = greeted.remote;
+            let origin = Origin {
+                peer: greeted.remote,
+                dialler,
+                path: greeted.path,
+            };
             let started = session::start(greeted, id, dialler, &host.sessions);
             let session = started.session.clone();
-            let closed = host.roster.look().on_begun(id, &peer, session.clone());
+            let closed = host.roster.look().on_begun(id, &origin, session.clone());
             if let Some(reason) = closed {
                 session.close(reason);
             }

@@ -1,28 +1,29 @@
 //! What the table of connections may be told, and what it tells those who want a file.
 
-use super::state::{Reach, SessionId};
-use crate::{
-    event::PathKind,
-    p2p::session::{SessionHandle, news::SessionNews},
+use super::{
+    hint::Hint,
+    path::Attempt,
+    policy::Policy,
+    reason::Why,
+    state::{Reach, SessionId},
 };
+use crate::p2p::session::{SessionHandle, news::SessionNews};
 use actix::{Message, Recipient};
-use p2p_shared::{
-    id::{FileHash, PublicKey},
-    protocol::PeerHint,
-};
+use p2p_shared::id::{FileHash, PublicKey};
 
 /// Something happened that concerns who wants a file.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum SwarmEvent {
-    /// The file may be had over this session (said again for each that there is, and after a crash of the table).
+    /// The file is to be had over this session from now on, and over no other with the same peer (said again for each peer
+    /// that there is, when a better session with it begins, and after a crash of the table).
     Session {
         /// Which file.
         file: FileHash,
         /// The way to the session.
         session: SessionHandle,
-        /// By which kind of path.
-        path: PathKind,
+        /// Why this one.
+        why: Why,
     },
 }
 
@@ -31,9 +32,9 @@ pub enum SwarmEvent {
 #[rtype(result = "()")]
 pub(super) struct Want {
     pub file: FileHash,
-    pub hints: Vec<PeerHint>,
-    /// Whom to tell; nobody new, if this only brings more hints.
-    pub owner: Option<Recipient<SwarmEvent>>,
+    pub hints: Vec<Hint>,
+    /// Whom to tell, and by which paths; nobody new, if this only brings more hints.
+    pub owner: Option<(Recipient<SwarmEvent>, Policy)>,
 }
 
 /// Nobody wants the file any more.
@@ -51,15 +52,18 @@ pub(super) struct Ban(pub PublicKey);
 #[rtype(result = "Reach")]
 pub(super) struct DescribeReach(pub FileHash);
 
-/// Which sessions are there?
+/// Which sessions are there, and for those that are used: why?
 #[derive(Message)]
-#[rtype(result = "Vec<SessionHandle>")]
+#[rtype(result = "Vec<(SessionHandle, Option<&'static str>)>")]
 pub(super) struct ListSessions;
 
-/// A dial of ours led to nobody.
+/// An attempt of ours led to nobody.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct DialFailed(pub PublicKey);
+pub(super) struct AttemptFailed {
+    pub key: PublicKey,
+    pub attempt: Attempt,
+}
 
 /// A session runs.
 #[derive(Message)]

@@ -1,7 +1,8 @@
 //! Who is connected, who is to be, and who never again.
 //!
-//! In reading order: the table ([`state`]), peers that peers name ([`gossip`]), when a lost peer is dialled again
-//! ([`dialling`], [`redial`]), dialling itself ([`direct`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
+//! In reading order: the words ([`policy`], [`hint`], `terms`), the ways to one peer ([`path`], [`redial`]), the sessions with one
+//! peer ([`links`]), the table of all ([`state`], `peers`, [`dialling`]), why a path is used ([`reason`]), peers that peers
+//! name ([`gossip`]), dialling itself ([`direct`]), and what goes through relays ([`relayed`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
 //! from what no crash of it can take (`roster`: sessions, dials, bans), and the `host`, who begins sessions beside it.
 
 mod actor;
@@ -10,14 +11,25 @@ pub mod dialling;
 pub mod direct;
 pub mod gossip;
 mod handle;
+pub mod hint;
 mod host;
+pub mod links;
 mod messages;
+pub mod path;
+mod peers;
+pub mod policy;
+pub mod reason;
 pub mod redial;
+pub mod relayed;
 mod roster;
 pub mod state;
+mod terms;
 
 pub use handle::ConnectionManagerHandle;
+pub use hint::{Hint, RelayAddress};
 pub use messages::SwarmEvent;
+pub use policy::Policy;
+pub use relayed::Relays;
 
 use crate::p2p::session::{SessionParts, close::CloseReason};
 use actix_rt::Arbiter;
@@ -45,6 +57,10 @@ pub struct ConnectionParts {
     pub sessions: SessionParts,
     /// Where peers knock; nowhere, if nobody is to.
     pub listener: Option<Arc<TcpListener>>,
+    /// How peers are to be reached, whatever is wanted of them.
+    pub policy: Policy,
+    /// The relays, and what comes through them; nothing, if there are none.
+    pub relays: Option<Relays>,
 }
 
 /// Starts the table of connections under `supervisor`. Whoever knocks at the listener is let in from now on.
@@ -61,14 +77,18 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
         actors: Arbiter::current(),
         roster: roster.clone(),
         table: itself,
+        policy: parts.policy,
+        relays: parts.relays.as_ref().map(|relays| relays.handle.clone()),
     };
     let (for_table, at_end) = (host.clone(), host.clone());
     let spec = ChildSpec::new("ConnectionManager", move |_| {
         ConnectionManager::new(for_table.clone())
     });
-    let door = parts.listener.map(|listener| host.accept(listener));
+    let doors = parts.listener.map(|listener| host.accept(listener)).into_iter();
+    let doors = doors.chain(parts.relays.map(|relays| host.attend(relays.news)));
+    let doors: Vec<_> = doors.collect();
     let spec = spec.permits(PERMITS).before_stop(|_| async move {
-        if let Some(door) = door {
+        for door in doors {
             door.abort();
         }
         at_end.close(&CloseReason::Ours(GoodbyeReason::Stopped));

@@ -4,8 +4,14 @@
 //! all of it as it is, whatever message the crash took with it. Decides nothing: who is kept, dialled and turned away is the
 //! table's business. Outlives every life of the table; held by the [`Host`](super::host::Host), locked for a look only.
 
-use super::state::SessionId;
-use crate::p2p::session::{SessionHandle, close::CloseReason, news::SessionNews};
+use super::{
+    path::Attempt,
+    state::{Dialler, SessionId},
+};
+use crate::{
+    event::PathKind,
+    p2p::session::{SessionHandle, close::CloseReason, news::SessionNews},
+};
 use p2p_shared::id::{FileHash, PublicKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +34,7 @@ impl SharedRoster {
 pub(super) struct Roster<S> {
     /// In the order in which they began.
     sessions: BTreeMap<SessionId, Guest<S>>,
-    dials: BTreeSet<PublicKey>,
+    attempts: BTreeSet<(PublicKey, Attempt)>,
     banned: BTreeSet<PublicKey>,
     last: SessionId,
     /// Why nobody is let in any more.
@@ -44,11 +50,19 @@ pub(super) struct Guest<S> {
     pub attached: BTreeSet<FileHash>,
 }
 
+/// How a session came about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub peer: PublicKey,
+    pub dialler: Dialler,
+    pub path: PathKind,
+}
+
 /// Everything that a rebuilt table has to know.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Muster<S> {
     pub guests: Vec<Guest<S>>,
-    pub dials: Vec<PublicKey>,
+    pub attempts: Vec<(PublicKey, Attempt)>,
     pub banned: Vec<PublicKey>,
 }
 
@@ -56,7 +70,7 @@ impl<S> Default for Roster<S> {
     fn default() -> Self {
         Self {
             sessions: BTreeMap::new(),
-            dials: BTreeSet::new(),
+            attempts: BTreeSet::new(),
             banned: BTreeSet::new(),
             last: SessionId(0),
             closed: None,
@@ -71,9 +85,14 @@ impl<S: Clone> Roster<S> {
         self.last
     }
 
-    /// A session runs, and a dial of its peer has come to its end with that. Nobody is let in any more: why.
-    pub(super) fn on_begun(&mut self, id: SessionId, peer: &PublicKey, session: S) -> Option<CloseReason> {
-        self.dials.remove(peer);
+    /// A session runs, and the attempt of ours that led to it, if any, has come to its end with that. Nobody is let in any
+    /// more: why.
+    pub(super) fn on_begun(&mut self, id: SessionId, origin: &Origin, session: S) -> Option<CloseReason> {
+        let Origin { peer, dialler, path } = *origin;
+        // A hole is punched from both sides, whoever speaks first.
+        if dialler == Dialler::Us || path == PathKind::Punched {
+            self.attempts.remove(&(peer, Attempt::to(path)));
+        }
         let attached = BTreeSet::new();
         self.sessions.insert(id, Guest { session, attached });
         self.closed.clone()
@@ -86,23 +105,30 @@ impl<S: Clone> Roster<S> {
             (SessionNews::Attached(file), Some(guest)) => drop(guest.attached.insert(*file)),
             (SessionNews::Detached(file), Some(guest)) => drop(guest.attached.remove(file)),
             // Nothing that a rebuilt table would have to know.
-            (SessionNews::Useful | SessionNews::Learned { .. }, _) | (_, None) => {}
+            (
+                SessionNews::Useful
+                | SessionNews::Learned { .. }
+                | SessionNews::Quiet(_)
+                | SessionNews::HeardAgain,
+                _,
+            )
+            | (_, None) => {}
         }
     }
 
-    /// A dial begins.
-    pub(super) fn on_dial(&mut self, peer: PublicKey) {
-        self.dials.insert(peer);
+    /// An attempt begins.
+    pub(super) fn on_try(&mut self, peer: PublicKey, attempt: Attempt) {
+        self.attempts.insert((peer, attempt));
     }
 
-    /// A dial led to nothing.
-    pub(super) fn on_dial_failed(&mut self, peer: &PublicKey) {
-        self.dials.remove(peer);
+    /// An attempt led to nothing.
+    pub(super) fn on_failed(&mut self, peer: PublicKey, attempt: Attempt) {
+        self.attempts.remove(&(peer, attempt));
     }
 
-    /// Whether a dial is under way.
-    pub(super) fn is_dialling(&self, peer: &PublicKey) -> bool {
-        self.dials.contains(peer)
+    /// Whether an attempt is under way.
+    pub(super) fn is_trying(&self, peer: PublicKey, attempt: Attempt) -> bool {
+        self.attempts.contains(&(peer, attempt))
     }
 
     /// Nobody deals with this peer any more.
@@ -123,7 +149,7 @@ impl<S: Clone> Roster<S> {
     pub(super) fn muster(&self) -> Muster<S> {
         Muster {
             guests: self.sessions.values().cloned().collect(),
-            dials: self.dials.iter().copied().collect(),
+            attempts: self.attempts.iter().copied().collect(),
             banned: self.banned.iter().copied().collect(),
         }
     }
@@ -138,6 +164,11 @@ mod tests {
     const OTHER: PublicKey = PublicKey([2; 32]);
     const FILE: FileHash = FileHash([3; 32]);
 
+    fn from(peer: PublicKey) -> Origin {
+        let (dialler, path) = (Dialler::Us, PathKind::Direct);
+        Origin { peer, dialler, path }
+    }
+
     fn stopped() -> CloseReason {
         CloseReason::Ours(GoodbyeReason::Stopped)
     }
@@ -147,8 +178,8 @@ mod tests {
         let mut roster = Roster::default();
         let (one, two) = (roster.next_session(), roster.next_session());
         assert!(one < two);
-        assert!(roster.on_begun(one, &PEER, "one").is_none());
-        assert!(roster.on_begun(two, &OTHER, "two").is_none());
+        assert!(roster.on_begun(one, &from(PEER), "one").is_none());
+        assert!(roster.on_begun(two, &from(OTHER), "two").is_none());
         roster.on_news(one, &SessionNews::Attached(FILE));
         roster.on_news(two, &SessionNews::Attached(FILE));
         roster.on_news(two, &SessionNews::Detached(FILE));
@@ -164,14 +195,27 @@ mod tests {
     #[test]
     fn a_dial_is_under_way_until_it_led_to_a_session_or_to_nothing() {
         let mut roster = Roster::default();
-        roster.on_dial(PEER);
-        roster.on_dial(OTHER);
-        assert_eq!(roster.muster().dials, [PEER, OTHER]);
+        let (dial, tunnel) = (Attempt::Dial, Attempt::Tunnel);
+        roster.on_try(PEER, dial);
+        roster.on_try(PEER, tunnel);
+        roster.on_try(OTHER, dial);
+        assert_eq!(
+            roster.muster().attempts,
+            [(PEER, dial), (PEER, tunnel), (OTHER, dial)]
+        );
         let session = roster.next_session();
-        roster.on_begun(session, &PEER, ());
-        assert!(!roster.is_dialling(&PEER) && roster.is_dialling(&OTHER));
-        roster.on_dial_failed(&OTHER);
-        assert_eq!(roster.muster().dials, []);
+        roster.on_begun(session, &from(PEER), ());
+        assert!(!roster.is_trying(PEER, dial) && roster.is_trying(PEER, tunnel));
+        let theirs = Origin {
+            dialler: Dialler::Them,
+            ..from(OTHER)
+        };
+        let session = roster.next_session();
+        roster.on_begun(session, &theirs, ());
+        assert!(roster.is_trying(OTHER, dial), "ours goes on");
+        roster.on_failed(OTHER, dial);
+        roster.on_failed(PEER, tunnel);
+        assert_eq!(roster.muster().attempts, []);
     }
 
     #[test]
@@ -185,9 +229,9 @@ mod tests {
     fn when_it_is_closed_everybody_is_to_go_and_nobody_is_let_in() {
         let mut roster = Roster::default();
         let (one, two) = (roster.next_session(), roster.next_session());
-        roster.on_begun(one, &PEER, "one");
+        roster.on_begun(one, &from(PEER), "one");
         assert_eq!(roster.close(stopped()), ["one"]);
-        let why = roster.on_begun(two, &OTHER, "two");
+        let why = roster.on_begun(two, &from(OTHER), "two");
         assert!(
             matches!(why, Some(CloseReason::Ours(GoodbyeReason::Stopped))),
             "{why:?}"

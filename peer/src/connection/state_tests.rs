@@ -1,7 +1,10 @@
 //! The table of peers, by sentences and at random.
 
 use super::*;
-use proptest::prelude::*;
+use crate::connection::{
+    hint::{Hint, RelayAddress},
+    reason::Why,
+};
 
 const ME: PublicKey = PublicKey([5; 32]);
 const SMALLER: PublicKey = PublicKey([1; 32]);
@@ -9,15 +12,35 @@ const LARGER: PublicKey = PublicKey([9; 32]);
 const FILE: FileHash = FileHash([1; 32]);
 
 fn table() -> Connections {
-    Connections::new(ME, Limits::default(), 0)
+    Connections::new(ME, Limits::default(), Policy::Auto, 0)
 }
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn hint(key: PublicKey) -> (PublicKey, Vec<SocketAddr>) {
-    (key, vec![address(1000)])
+fn hint(key: PublicKey) -> Hint {
+    at(key, vec![address(1000)])
+}
+
+fn at(key: PublicKey, addresses: Vec<SocketAddr>) -> Hint {
+    Hint {
+        key,
+        addresses,
+        relays: Vec::new(),
+    }
+}
+
+fn relay() -> RelayAddress {
+    RelayAddress::of(None, &"http://relay.example".parse().unwrap()).unwrap()
+}
+
+/// Somebody with an address and a relay.
+fn either(key: PublicKey) -> Hint {
+    Hint {
+        relays: vec![relay()],
+        ..hint(key)
+    }
 }
 
 fn new(session: SessionId, key: PublicKey, dialler: Dialler) -> NewSession {
@@ -25,46 +48,63 @@ fn new(session: SessionId, key: PublicKey, dialler: Dialler) -> NewSession {
         session,
         key,
         dialler,
+        path: PathKind::Direct,
         listen: Vec::new(),
     }
 }
 
-fn dials(actions: &[Action]) -> Vec<PublicKey> {
-    let dials = actions.iter().filter_map(|action| match action {
-        Action::Dial { key, .. } => Some(*key),
+fn relayed(session: SessionId, key: PublicKey, dialler: Dialler) -> NewSession {
+    NewSession {
+        path: PathKind::Relayed,
+        ..new(session, key, dialler)
+    }
+}
+
+fn tries(actions: &[Action], wanted: Attempt) -> Vec<PublicKey> {
+    let tries = actions.iter().filter_map(|action| match action {
+        Action::Try { attempt, key, .. } if *attempt == wanted => Some(*key),
         _ => None,
     });
-    dials.collect()
+    tries.collect()
+}
+
+fn offered(actions: &[Action]) -> Vec<(FileHash, SessionId)> {
+    let offers = actions.iter().filter_map(|action| match action {
+        Action::Offer { file, session, .. } => Some((*file, *session)),
+        _ => None,
+    });
+    offers.collect()
+}
+
+fn dials(actions: &[Action]) -> Vec<PublicKey> {
+    tries(actions, Attempt::Dial)
 }
 
 #[test]
 fn a_peer_of_a_wanted_file_is_dialled_once_and_offered_when_it_answers() {
     let mut table = table();
     let now = Instant::now();
-    assert_eq!(dials(&table.want(FILE, [hint(LARGER)], now)), [LARGER]);
-    assert_eq!(dials(&table.want(FILE, [hint(LARGER)], now)), []);
-    let actions = table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
     assert_eq!(
-        actions,
-        [Action::Offer {
-            file: FILE,
-            session: SessionId(1)
-        }]
+        dials(&table.want(FILE, Policy::Auto, [hint(LARGER)], now)),
+        [LARGER]
     );
+    assert_eq!(dials(&table.want(FILE, Policy::Auto, [hint(LARGER)], now)), []);
+    let actions = table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
+    assert_eq!(offered(&actions), [(FILE, SessionId(1))]);
     assert_eq!(table.reach(&FILE).active, 1);
 }
 
 #[test]
 fn we_do_not_dial_ourselves() {
-    assert_eq!(table().want(FILE, [hint(ME)], Instant::now()), []);
+    assert_eq!(table().want(FILE, Policy::Auto, [hint(ME)], Instant::now()), []);
 }
 
 #[test]
 fn a_peer_that_does_not_answer_is_dialled_again_after_a_pause() {
     let mut table = table();
     let now = Instant::now();
-    table.want(FILE, [hint(LARGER)], now);
-    assert_eq!(table.on_dial_failed(&LARGER, now), []);
+    table.want(FILE, Policy::Auto, [hint(LARGER)], now);
+    assert_eq!(table.on_failed(&LARGER, Attempt::Dial, now), []);
     assert_eq!(table.on_tick(now + Duration::from_millis(100)), []);
     assert_eq!(dials(&table.on_tick(now + Duration::from_millis(201))), [LARGER]);
 }
@@ -73,11 +113,14 @@ fn a_peer_that_does_not_answer_is_dialled_again_after_a_pause() {
 fn a_new_address_ends_the_pause() {
     let mut table = table();
     let now = Instant::now();
-    table.want(FILE, [hint(LARGER)], now);
-    table.on_dial_failed(&LARGER, now);
-    assert_eq!(dials(&table.want(FILE, [(LARGER, vec![address(1000)])], now)), []);
+    table.want(FILE, Policy::Auto, [hint(LARGER)], now);
+    table.on_failed(&LARGER, Attempt::Dial, now);
     assert_eq!(
-        dials(&table.want(FILE, [(LARGER, vec![address(2000)])], now)),
+        dials(&table.want(FILE, Policy::Auto, [at(LARGER, vec![address(1000)])], now)),
+        []
+    );
+    assert_eq!(
+        dials(&table.want(FILE, Policy::Auto, [at(LARGER, vec![address(2000)])], now)),
         [LARGER]
     );
 }
@@ -87,7 +130,7 @@ fn when_both_dial_at_once_both_keep_the_one_that_the_smaller_key_began() {
     // The same two sessions, seen from both sides, in both orders.
     for (me, them) in [(SMALLER, LARGER), (LARGER, SMALLER)] {
         for ours_first in [true, false] {
-            let mut table = Connections::new(me, Limits::default(), 0);
+            let mut table = Connections::new(me, Limits::default(), Policy::Auto, 0);
             let now = Instant::now();
             let (ours, theirs) = ((SessionId(1), Dialler::Us), (SessionId(2), Dialler::Them));
             let order = if ours_first {
@@ -130,7 +173,7 @@ fn a_peer_that_dials_again_has_lost_the_old_session() {
 fn a_lost_session_is_dialled_again_and_a_banned_peer_never() {
     let mut table = table();
     let now = Instant::now();
-    table.want(FILE, [hint(LARGER)], now);
+    table.want(FILE, Policy::Auto, [hint(LARGER)], now);
     table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
     table.on_closed(SessionId(1), Redial::Soon, now);
     assert_eq!(dials(&table.on_tick(now + Duration::from_secs(1))), [LARGER]);
@@ -144,7 +187,10 @@ fn a_lost_session_is_dialled_again_and_a_banned_peer_never() {
         }]
     );
     table.on_closed(SessionId(2), Redial::Soon, now);
-    assert_eq!(table.want(FILE, [(LARGER, vec![address(7)])], now), []);
+    assert_eq!(
+        table.want(FILE, Policy::Auto, [at(LARGER, vec![address(7)])], now),
+        []
+    );
     assert_eq!(table.on_tick(now + Duration::from_secs(10_000)), []);
     assert_eq!(
         table.on_session(new(SessionId(3), LARGER, Dialler::Them), now),
@@ -161,21 +207,18 @@ fn a_leecher_that_comes_to_us_is_offered_to_our_own_download_of_the_file() {
     let now = Instant::now();
     table.on_session(new(SessionId(1), LARGER, Dialler::Them), now);
     assert_eq!(table.on_attached(SessionId(1), FILE), []);
-    table.want(FILE, [], now);
+    table.want(FILE, Policy::Auto, [], now);
     let (file, session) = (FILE, SessionId(1));
-    assert_eq!(
-        table.on_attached(session, FILE),
-        [Action::Offer { file, session }]
-    );
-    assert_eq!(table.offers(FILE), [Action::Offer { file, session }]);
+    assert_eq!(offered(&table.on_attached(session, FILE)), [(file, session)]);
+    assert_eq!(offered(&table.offers(FILE)), [(file, session)]);
 }
 
 #[test]
 fn nobody_is_dialled_for_a_file_that_is_not_wanted_any_more() {
     let mut table = table();
     let now = Instant::now();
-    table.want(FILE, [hint(LARGER)], now);
-    table.on_dial_failed(&LARGER, now);
+    table.want(FILE, Policy::Auto, [hint(LARGER)], now);
+    table.on_failed(&LARGER, Attempt::Dial, now);
     table.unwant(&FILE);
     assert_eq!(table.on_tick(now + Duration::from_secs(10)), []);
     assert!(table.peers.is_empty());
@@ -189,13 +232,13 @@ fn dials_and_sessions_stay_within_their_limits() {
         known_per_file: 10,
         addresses: 2,
     };
-    let mut table = Connections::new(ME, limits, 0);
+    let mut table = Connections::new(ME, limits, Policy::Auto, 0);
     let now = Instant::now();
     let key = |n: u8| PublicKey([100 + n; 32]);
-    let hints = (0..20).map(|n| (key(n), (0..5).map(|port| address(1000 + port)).collect()));
-    let actions = table.want(FILE, hints, now);
+    let hints = (0..20).map(|n| at(key(n), (0..5).map(|port| address(1000 + port)).collect()));
+    let actions = table.want(FILE, Policy::Auto, hints, now);
     assert_eq!(dials(&actions), [key(0), key(1)]);
-    assert!(matches!(&actions[0], Action::Dial { addresses, .. } if addresses.len() == 2));
+    assert!(matches!(&actions[0], Action::Try { addresses, .. } if addresses.len() == 2));
     assert_eq!(table.peers.len(), 10);
     assert_eq!(
         dials(&table.on_session(new(SessionId(0), key(0), Dialler::Us), now)),
@@ -222,9 +265,9 @@ fn a_peer_that_is_connected_for_another_file_is_offered_as_soon_as_it_is_said_to
     let now = Instant::now();
     let (file, session) = (FILE, SessionId(1));
     table.on_session(new(session, LARGER, Dialler::Us), now);
-    table.want(FILE, [], now);
-    let offer = [Action::Offer { file, session }];
-    assert_eq!(table.hint(FILE, [hint(LARGER)], now), offer);
+    table.want(FILE, Policy::Auto, [], now);
+    let offers = table.hint(FILE, [hint(LARGER)], now);
+    assert_eq!(offered(&offers), [(file, session)]);
     assert_eq!(table.hint(FILE, [hint(LARGER)], now), [], "said before");
 }
 
@@ -232,7 +275,7 @@ fn a_peer_that_is_connected_for_another_file_is_offered_as_soon_as_it_is_said_to
 fn hints_for_a_file_that_nobody_wants_any_more_are_of_no_interest() {
     let mut table = table();
     let now = Instant::now();
-    table.want(FILE, [], now);
+    table.want(FILE, Policy::Auto, [], now);
     table.unwant(&FILE);
     assert_eq!(table.hint(FILE, [hint(LARGER)], now), []);
     assert_eq!(table.reach(&FILE), Reach::default());
@@ -242,10 +285,10 @@ fn hints_for_a_file_that_nobody_wants_any_more_are_of_no_interest() {
 fn a_table_that_was_told_of_a_dial_under_way_does_not_begin_another() {
     let mut table = table();
     let now = Instant::now();
-    table.on_dialling(LARGER);
-    assert_eq!(table.want(FILE, [hint(LARGER)], now), []);
+    table.on_trying(LARGER, Attempt::Dial);
+    assert_eq!(table.want(FILE, Policy::Auto, [hint(LARGER)], now), []);
     assert_eq!(table.reach(&FILE).pending, 1);
-    assert_eq!(table.on_dial_failed(&LARGER, now), []);
+    assert_eq!(table.on_failed(&LARGER, Attempt::Dial, now), []);
     assert_eq!(dials(&table.on_tick(now + Duration::from_secs(1))), [LARGER]);
 }
 
@@ -253,8 +296,8 @@ fn a_table_that_was_told_of_a_dial_under_way_does_not_begin_another() {
 fn a_dial_that_fails_for_nobody_leaves_nothing_behind() {
     let mut table = table();
     let now = Instant::now();
-    table.on_dialling(LARGER);
-    table.on_dial_failed(&LARGER, now);
+    table.on_trying(LARGER, Attempt::Dial);
+    table.on_failed(&LARGER, Attempt::Dial, now);
     assert!(table.peers.is_empty());
 }
 
@@ -272,75 +315,132 @@ fn a_session_that_is_introduced_late_does_not_replace_the_one_that_replaced_it()
     assert_eq!(table.sessions().collect::<Vec<_>>(), [(SessionId(2), LARGER)]);
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Want(u8, u8),
-    Unwant(u8),
-    Session(u8, bool),
-    Closed(u8),
-    Failed(u8),
-    Attached(u8, u8),
-    Ban(u8),
-    Wait(u16),
+#[test]
+fn with_no_direct_path_after_half_a_second_the_relay_is_asked_and_offered() {
+    let mut table = table();
+    let now = Instant::now();
+    let at = |ms| now + Duration::from_millis(ms);
+    let actions = table.want(FILE, Policy::Auto, [either(LARGER)], now);
+    assert_eq!(dials(&actions), [LARGER]);
+    assert_eq!(tries(&actions, Attempt::Tunnel), []);
+    assert_eq!(table.on_tick(at(499)), []);
+    let actions = table.on_tick(at(500));
+    assert_eq!(tries(&actions, Attempt::Tunnel), [LARGER]);
+    assert!(
+        matches!(&actions[0], Action::Try { relays, addresses, .. } if *relays == [relay()] && addresses.is_empty())
+    );
+    let offers = table.on_session(relayed(SessionId(1), LARGER, Dialler::Us), at(600));
+    let (file, session, why) = (FILE, SessionId(1), Why::NothingDirect);
+    assert_eq!(offers, [Action::Offer { file, session, why }]);
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        3 => (0..2u8, 0..6u8).prop_map(|(f, k)| Step::Want(f, k)),
-        1 => (0..2u8).prop_map(Step::Unwant),
-        3 => (0..6u8, any::<bool>()).prop_map(|(k, us)| Step::Session(k, us)),
-        2 => any::<u8>().prop_map(Step::Closed),
-        2 => (0..6u8).prop_map(Step::Failed),
-        1 => (any::<u8>(), 0..2u8).prop_map(|(s, f)| Step::Attached(s, f)),
-        1 => (0..6u8).prop_map(Step::Ban),
-        3 => (0..20_000u16).prop_map(Step::Wait),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_there_is_one_session_a_peer_and_no_dial_to_whom_we_have(
-        steps in prop::collection::vec(step(), 0..200),
-    ) {
+#[test]
+fn a_better_path_is_offered_and_the_worse_session_retired_on_both_sides() {
+    for dialler in [Dialler::Us, Dialler::Them] {
         let mut table = table();
-        let mut now = Instant::now();
-        let mut next = 0;
-        let key = |n: u8| PublicKey([n + 2; 32]);
-        for step in steps {
-            let actions = match step {
-                Step::Want(file, peer) => table.want(FileHash([file; 32]), [hint(key(peer))], now),
-                Step::Unwant(file) => {
-                    table.unwant(&FileHash([file; 32]));
-                    Vec::new()
-                }
-                Step::Session(peer, us) => {
-                    next += 1;
-                    let dialler = if us { Dialler::Us } else { Dialler::Them };
-                    table.on_session(new(SessionId(next), key(peer), dialler), now)
-                }
-                Step::Closed(session) => table.on_closed(SessionId(session.into()), Redial::Soon, now),
-                Step::Failed(peer) => table.on_dial_failed(&key(peer), now),
-                Step::Attached(session, file) => table.on_attached(SessionId(session.into()), FileHash([file; 32])),
-                Step::Ban(peer) => table.ban(key(peer)),
-                Step::Wait(milliseconds) => {
-                    now += Duration::from_millis(milliseconds.into());
-                    table.on_tick(now)
-                }
-            };
-            let mut active = HashSet::new();
-            for (session, key) in table.sessions() {
-                prop_assert!(active.insert(key), "two sessions with {key}");
-                let status = table.peers[&key].status;
-                let current = matches!(status, Status::Active { session: kept, .. } if kept == session);
-                prop_assert!(current, "a session that the table does not show");
-            }
-            for key in dials(&actions) {
-                prop_assert!(!active.contains(&key) && !table.is_banned(&key) && key != ME);
-            }
-            for peer in table.peers.values() {
-                let Status::Active { session, .. } = peer.status else { continue };
-                prop_assert!(table.sessions.contains_key(&session), "an active peer without a session");
-            }
-        }
+        let now = Instant::now();
+        table.want(FILE, Policy::Auto, [either(LARGER)], now);
+        table.on_session(relayed(SessionId(1), LARGER, dialler), now);
+        let actions = table.on_session(new(SessionId(2), LARGER, dialler), now);
+        assert_eq!(offered(&actions), [(FILE, SessionId(2))]);
+        assert!(actions.contains(&Action::Retire(SessionId(1))), "{actions:?}");
+        // It is there until it ends, which is no loss.
+        assert_eq!(table.sessions().count(), 2);
+        assert_eq!(table.on_closed(SessionId(1), Redial::Soon, now), []);
+        assert!(table.is_current(SessionId(2)));
     }
+}
+
+#[test]
+fn a_tunnel_of_ours_that_comes_after_the_direct_session_is_not_kept_and_one_of_theirs_stands_by() {
+    let mut table = table();
+    let now = Instant::now();
+    table.want(FILE, Policy::Auto, [either(LARGER)], now);
+    table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
+    let (session, why) = (SessionId(2), Refusal::Redundant);
+    let actions = table.on_session(relayed(session, LARGER, Dialler::Us), now);
+    assert_eq!(actions, [Action::Close { session, why }]);
+    // They may know that the direct one is broken.
+    assert_eq!(
+        table.on_session(relayed(SessionId(3), LARGER, Dialler::Them), now),
+        []
+    );
+    assert!(table.is_current(SessionId(1)));
+    let actions = table.on_closed(SessionId(1), Redial::Soon, now);
+    assert_eq!(offered(&actions), [(FILE, SessionId(3))]);
+}
+
+#[test]
+fn a_session_that_falls_silent_has_a_tunnel_opened_beside_it_and_is_closed_if_it_stays_silent() {
+    let mut table = table();
+    let now = Instant::now();
+    let at = |ms| now + Duration::from_millis(ms);
+    let quiet = |ms| Some(Duration::from_millis(ms));
+    table.want(FILE, Policy::Auto, [either(LARGER)], now);
+    table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
+    let actions = table.on_quiet(SessionId(1), quiet(1000), at(1000));
+    assert_eq!(tries(&actions, Attempt::Tunnel), [LARGER]);
+    let offers = table.on_session(relayed(SessionId(2), LARGER, Dialler::Us), at(1100));
+    let (file, session, why) = (FILE, SessionId(2), Why::Silence);
+    assert_eq!(offers[0], Action::Offer { file, session, why });
+    // A new connection may get through where the old one does not.
+    assert_eq!(dials(&offers), [LARGER]);
+    assert_eq!(table.on_quiet(SessionId(1), quiet(1500), at(1500)), []);
+    let (session, why) = (SessionId(1), Refusal::Silent);
+    let actions = table.on_quiet(session, quiet(1750), at(1750));
+    assert_eq!(actions, [Action::Close { session, why }]);
+    assert!(table.is_current(SessionId(2)));
+    // Better is looked for from then on.
+    assert_eq!(table.on_failed(&LARGER, Attempt::Dial, at(6100)), []);
+    assert_eq!(dials(&table.on_tick(at(11_100))), [LARGER]);
+}
+
+#[test]
+fn a_session_that_is_heard_again_is_used_again_and_the_tunnel_let_go() {
+    let mut table = table();
+    let now = Instant::now();
+    table.want(FILE, Policy::Auto, [either(LARGER)], now);
+    table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
+    table.on_quiet(SessionId(1), Some(Duration::from_secs(1)), now);
+    table.on_session(relayed(SessionId(2), LARGER, Dialler::Us), now);
+    let actions = table.on_quiet(SessionId(1), None, now);
+    assert_eq!(offered(&actions), [(FILE, SessionId(1))]);
+    assert!(actions.contains(&Action::Retire(SessionId(2))));
+}
+
+#[test]
+fn a_silent_session_without_another_one_is_left_alone() {
+    let mut table = table();
+    let now = Instant::now();
+    table.want(FILE, Policy::Auto, [hint(LARGER)], now);
+    table.on_session(new(SessionId(1), LARGER, Dialler::Us), now);
+    assert_eq!(
+        table.on_quiet(SessionId(1), Some(Duration::from_secs(10)), now),
+        []
+    );
+    assert!(table.is_current(SessionId(1)));
+}
+
+#[test]
+fn what_is_wanted_through_relays_only_is_not_offered_over_a_direct_session() {
+    let mut table = table();
+    let now = Instant::now();
+    table.on_session(new(SessionId(1), LARGER, Dialler::Them), now);
+    let actions = table.want(FILE, Policy::RelayOnly, [either(LARGER)], now);
+    assert_eq!((offered(&actions), dials(&actions)), (vec![], vec![]));
+    assert_eq!(tries(&actions, Attempt::Tunnel), [LARGER]);
+    assert_eq!(table.offers(FILE), []);
+    let offers = table.on_session(relayed(SessionId(2), LARGER, Dialler::Us), now);
+    assert_eq!(offered(&offers), [(FILE, SessionId(2))]);
+}
+
+#[test]
+fn who_comes_through_a_relay_is_dialled_where_it_listens_though_nothing_is_wanted_of_it() {
+    let mut table = table();
+    let now = Instant::now();
+    let come = NewSession {
+        listen: vec![address(7)],
+        ..relayed(SessionId(1), LARGER, Dialler::Them)
+    };
+    assert_eq!(dials(&table.on_session(come, now)), [LARGER]);
 }

@@ -10,6 +10,7 @@ use super::{
     halt::Halt,
     hashes::{Ask, HashQuest},
     kept::{Kept, Opened, now, total},
+    lines::Lines,
     messages::{HashesFound, JobOpened, OpenJob, PeersFound},
     progress::Progress,
     state::{Action, Download},
@@ -18,10 +19,10 @@ use super::{
 };
 use crate::{
     client::{HandOut, QueryError},
-    connection::SwarmEvent,
-    event::{self, PathKind, Phase},
+    connection::{SwarmEvent, state::SessionId},
+    event::{self, Phase},
     p2p::{
-        session::{SessionHandle, attachment::Wanted, close::CloseReason, news::ChunkEvent},
+        session::{SessionHandle, close::CloseReason},
         shelf::Shared,
     },
     storage::{Job, JobSpec},
@@ -34,7 +35,7 @@ use p2p_shared::{
     supervision::CallError,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
     time::{Duration, Instant},
@@ -62,13 +63,13 @@ pub(super) struct DownloadCoordinator {
     pub quest: Option<HashQuest>,
     /// Once it is open.
     pub job: Option<Opened>,
-    pub sessions: HashMap<PublicKey, SessionHandle>,
+    pub lines: Lines<SessionHandle>,
     /// Peers whose source is not what it was.
     pub changed: HashSet<PublicKey>,
     /// When a chunk came last.
     pub stored: Option<Instant>,
-    /// How peers are reached whose round trip has not been told of yet.
-    pub unmeasured: HashMap<PublicKey, PathKind>,
+    /// Sessions in use whose round trip has not been told of yet.
+    pub unmeasured: HashSet<SessionId>,
     /// Why nothing is asked for.
     pub halt: Halt,
     next_poll: Option<Instant>,
@@ -123,10 +124,10 @@ impl DownloadCoordinator {
             state,
             quest: None,
             job: None,
-            sessions: HashMap::new(),
+            lines: Lines::default(),
             changed: HashSet::new(),
             stored: None,
-            unmeasured: HashMap::new(),
+            unmeasured: HashSet::new(),
             halt: Halt::default(),
             next_poll: None,
             finishing: false,
@@ -141,6 +142,7 @@ impl DownloadCoordinator {
     /// Tells the table of connections what we want, until it has heard.
     pub(super) fn want(&self) {
         let (connections, file) = (self.parts.connections.clone(), self.file());
+        let policy = self.spec.policy;
         let (hints, owner) = (
             self.spec.seeders.clone(),
             self.itself.clone().recipient::<SwarmEvent>(),
@@ -148,7 +150,7 @@ impl DownloadCoordinator {
         tokio::spawn(async move {
             // Down: it is being rebuilt, and says so when it is there again.
             while let Err(CallError::Busy | CallError::Timeout) =
-                connections.want(file, hints.clone(), owner.clone()).await
+                connections.want(file, policy, hints.clone(), owner.clone()).await
             {
                 tokio::time::sleep(TICK).await;
             }
@@ -180,9 +182,9 @@ impl DownloadCoordinator {
 
     pub(super) fn ask_hashes(&self, ask: Option<Ask>) {
         if let Some(Ask { peer, first, count }) = ask
-            && let Some(session) = self.sessions.get(&peer)
+            && let Some(line) = self.lines.used(&peer)
         {
-            session.get_hashes(self.file(), first, count);
+            line.session.get_hashes(self.file(), first, count);
         }
     }
 
@@ -235,7 +237,7 @@ impl DownloadCoordinator {
             self.spec.swarm.announce(&self.spec.manifest, job.hashes(), false);
         }
         if let Some(shared) = &shared {
-            for session in self.sessions.values() {
+            for session in self.lines.all() {
                 session.serve(self.file(), Arc::clone(shared));
             }
         }
@@ -245,71 +247,38 @@ impl DownloadCoordinator {
         self.heed();
     }
 
-    pub(super) fn join(&mut self, session: &SessionHandle) {
-        let about = session.about();
-        match self.sessions.insert(about.peer, session.clone()) {
-            // Offered again: we are at it.
-            Some(before) if before.about().session == about.session => return,
-            Some(_) => {
-                let actions = self.state.on_detached(&about.peer);
-                self.carry_out(actions);
-            }
-            None => {}
-        }
-        let manifest = &self.spec.manifest;
-        let wanted = Wanted {
-            file: manifest.hash,
-            layout: manifest.layout(),
-            root: manifest.merkle_root,
-        };
-        let shared = self.job.as_ref().and_then(|job| job.shared.clone());
-        session.attach(wanted, shared, self.itself.clone().recipient::<ChunkEvent>());
-    }
-
     pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
         let file = self.file();
         for action in actions {
             match action {
-                Action::Request { peer, chunks } => match self.sessions.get(&peer) {
-                    Some(session) => {
-                        session.request(file, chunks);
+                Action::Request { peer, chunks } => match self.lines.used(&peer) {
+                    Some(line) => {
+                        line.session.request(file, chunks);
                         self.enter(Stage::Downloading);
                     }
-                    None => self.part(&peer),
+                    None => self.lose(&peer),
                 },
-                Action::Cancel { peer, chunk } => self.with(&peer, |session| session.cancel(file, chunk)),
-                Action::Interest { peer, interested } => {
-                    self.with(&peer, |session| session.set_interest(file, interested));
+                // It may have been asked over one that is not used any more.
+                Action::Cancel { peer, chunk } => {
+                    self.lines
+                        .of(&peer)
+                        .for_each(|session| session.cancel(file, chunk));
                 }
-                Action::Have(chunk) => self
-                    .sessions
-                    .values()
-                    .for_each(|session| session.have(file, chunk)),
+                Action::Interest { peer, interested } => {
+                    if let Some(line) = self.lines.used(&peer) {
+                        line.session.set_interest(file, interested);
+                    }
+                }
+                Action::Have(chunk) => self.lines.all().for_each(|session| session.have(file, chunk)),
                 Action::Ban(peer) => self.ban(peer),
                 Action::Drop(peer) => {
-                    self.with(&peer, |session| session.close(CloseReason::Silent));
+                    self.lines
+                        .of(&peer)
+                        .for_each(|session| session.close(CloseReason::Silent));
                     self.part(&peer);
                 }
             }
         }
-    }
-
-    fn with(&self, peer: &PublicKey, tell: impl FnOnce(&SessionHandle)) {
-        if let Some(session) = self.sessions.get(peer) {
-            tell(session);
-        }
-    }
-
-    pub(super) fn part(&mut self, peer: &PublicKey) {
-        self.sessions.remove(peer);
-        self.unmeasured.remove(peer);
-        let actions = self.state.on_detached(peer);
-        self.carry_out(actions);
-        let ask = self
-            .quest
-            .as_mut()
-            .and_then(|quest| quest.on_peer_gone(peer, now()));
-        self.ask_hashes(ask);
     }
 
     fn ban(&mut self, peer: PublicKey) {
@@ -420,7 +389,7 @@ impl DownloadCoordinator {
 
     fn is_source_changed(&self, now: Instant) -> bool {
         let is_quiet = self.stored.is_none_or(|at| at + QUIET <= now);
-        let nobody_else = self.sessions.keys().all(|peer| self.changed.contains(peer));
+        let nobody_else = self.lines.peers().all(|peer| self.changed.contains(peer));
         !self.changed.is_empty() && is_quiet && nobody_else
     }
 

@@ -12,14 +12,11 @@ use super::{
 };
 use crate::{
     error::Failure,
-    event::{BytesByPath, Done, Event},
+    event::{Done, Event},
 };
 use actix::{ActorContext as _, Context};
 use p2p_shared::protocol::DetachReason;
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{path::PathBuf, sync::Arc};
 
 impl DownloadCoordinator {
     pub(super) fn finish_if_complete(&mut self) {
@@ -44,7 +41,6 @@ impl DownloadCoordinator {
 
     /// It stands under its name.
     pub(super) fn done(&mut self, path: PathBuf, ctx: &mut Context<Self>) {
-        let fetched = self.kept.fetched.load(Ordering::Relaxed);
         let job = self.job.as_ref().map(|opened| &opened.job);
         let is_everything = job.is_none_or(|job| job.is_of_everything());
         let done = Done {
@@ -52,10 +48,7 @@ impl DownloadCoordinator {
             path,
             bytes: job.map_or(self.spec.manifest.size, |job| standing(job).1),
             seconds: now().saturating_duration_since(self.kept.began),
-            bytes_by_path: BytesByPath {
-                direct: fetched,
-                ..BytesByPath::default()
-            },
+            bytes_by_path: self.kept.fetched(),
         };
         match self.kept.hashes.get() {
             Some(hashes) if is_everything => self.spec.swarm.announce(&self.spec.manifest, hashes, true),
@@ -78,9 +71,7 @@ impl DownloadCoordinator {
     /// The one end: nobody is asked for anything any more. What is here is still served, if `serving`.
     pub(super) fn end(&mut self, serving: bool, reason: DetachReason, ctx: &mut Context<Self>) {
         let file = self.file();
-        for (_, session) in self.sessions.drain() {
-            session.detach(file, serving, reason);
-        }
+        self.detach_all(serving, reason);
         let connections = self.parts.connections.clone();
         tokio::spawn(async move {
             // No answer: a table that crashed wants nothing.

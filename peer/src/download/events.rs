@@ -12,27 +12,17 @@ use super::{
     storing::{ChunkStored, Stored},
 };
 use crate::{
-    connection::SwarmEvent,
     error::Failure,
-    event::{Event, PathLine},
-    p2p::session::{
-        SessionHandle,
-        news::{ChunkEvent, ChunkNews, Detached},
-    },
+    event::PathKind,
     storage::{CommitError, FinishError, Job, ReceivedChunk, StoreError},
 };
 use actix::{AsyncContext as _, Context, Handler, MessageResult};
 use fail::fail_point;
 use p2p_shared::{
-    bitfield::Bitfield,
-    id::{ChunkIndex, PublicKey},
+    id::{ChunkHash, ChunkIndex, PublicKey},
     protocol::{DetachReason, RejectReason},
 };
-use std::{
-    collections::HashSet,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// Pause before a store that did not answer is asked again: it is being rebuilt.
 const STORE_AGAIN: Duration = Duration::from_millis(500);
@@ -40,84 +30,8 @@ const STORE_AGAIN: Duration = Duration::from_millis(500);
 /// Peers remembered from tickets: some tickets' worth.
 const MAX_SEEDERS: usize = 64;
 
-impl Handler<SwarmEvent> for DownloadCoordinator {
-    type Result = ();
-    fn handle(&mut self, event: SwarmEvent, _ctx: &mut Self::Context) {
-        fail_point!("DownloadCoordinator::SwarmEvent");
-        let SwarmEvent::Session { session, path, .. } = event;
-        // Said again whenever more is known of its peers; joining anew would drop the questions under way.
-        if self.is_joined(&session) {
-            return;
-        }
-        self.spec.sink.send(Event::Path(PathLine {
-            peer: session.about().peer,
-            path,
-            rtt_ms: None,
-            reason: "reached at one of its addresses".into(),
-        }));
-        self.unmeasured.insert(session.about().peer, path);
-        self.join(&session);
-    }
-}
-
-impl Handler<ChunkEvent> for DownloadCoordinator {
-    type Result = ();
-    fn handle(&mut self, event: ChunkEvent, _ctx: &mut Self::Context) {
-        fail_point!("DownloadCoordinator::ChunkEvent");
-        let ChunkEvent {
-            session, peer, news, ..
-        } = event;
-        let current = self
-            .sessions
-            .get(&peer)
-            .is_some_and(|kept| kept.about().session == session);
-        match news {
-            // A chunk is a chunk, also over a session that was replaced meanwhile.
-            ChunkNews::Received { chunk, room } => self.on_received(chunk, room),
-            news if current => self.on_news(peer, news),
-            _ => {}
-        }
-    }
-}
-
 impl DownloadCoordinator {
-    fn is_joined(&self, session: &SessionHandle) -> bool {
-        let known = self.sessions.get(&session.about().peer);
-        known.is_some_and(|known| known.about().session == session.about().session)
-    }
-
-    fn on_news(&mut self, peer: PublicKey, news: ChunkNews) {
-        let actions = match news {
-            ChunkNews::Attached(bits) => self.on_attached(peer, bits),
-            ChunkNews::Has(chunk) => self.state.on_has(&peer, chunk),
-            ChunkNews::Room(room) => self.state.on_room(&peer, room),
-            ChunkNews::Choked { choked, room } => self.state.on_choke(&peer, choked, room),
-            ChunkNews::NotAsked { chunks, room } => self.state.on_refused(&peer, &chunks, room),
-            ChunkNews::Rejected { chunk, reason, room } => self.on_rejected(peer, chunk, reason, room),
-            ChunkNews::Late { chunks, room } => self.state.on_late(&peer, &chunks, room),
-            ChunkNews::Hashes { first, hashes } => {
-                let quest = self.quest.as_mut();
-                let ask = quest.and_then(|quest| quest.on_hashes(&peer, first, &hashes, now()));
-                self.ask_hashes(ask);
-                if let Some(hashes) = self.quest.as_mut().and_then(|quest| quest.take()) {
-                    self.have_hashes(hashes);
-                }
-                Vec::new()
-            }
-            ChunkNews::RoundTrip(time) => return self.on_round_trip(peer, time),
-            ChunkNews::Detached { reason, .. } => {
-                if matches!(reason, Detached::Theirs(DetachReason::Changed)) {
-                    self.on_source_changed(peer);
-                }
-                return self.part(&peer);
-            }
-            // Taken care of by the caller.
-            ChunkNews::Received { .. } => Vec::new(),
-        };
-        self.carry_out(actions);
-    }
-
-    fn on_source_changed(&mut self, peer: PublicKey) {
+    pub(super) fn on_source_changed(&mut self, peer: PublicKey) {
         if self.changed.insert(peer) {
             let name = self.spec.manifest.name.as_str();
             let message = format!(
@@ -128,25 +42,7 @@ impl DownloadCoordinator {
         }
     }
 
-    /// The path is told of again, with its round trip.
-    fn on_round_trip(&mut self, peer: PublicKey, time: Duration) {
-        if let Some(path) = self.unmeasured.remove(&peer) {
-            self.spec.sink.send(Event::Path(PathLine {
-                peer,
-                path,
-                rtt_ms: Some(time.as_secs_f64() * 1000.0),
-                reason: "its round trip was measured".into(),
-            }));
-        }
-    }
-
-    fn on_attached(&mut self, peer: PublicKey, bits: Bitfield) -> Vec<Action> {
-        let ask = self.quest.as_mut().and_then(|quest| quest.on_peer(peer, now()));
-        self.ask_hashes(ask);
-        self.state.on_attached(peer, bits)
-    }
-
-    fn on_rejected(
+    pub(super) fn on_rejected(
         &mut self,
         peer: PublicKey,
         chunk: ChunkIndex,
@@ -160,24 +56,42 @@ impl DownloadCoordinator {
         self.state.on_rejected(&peer, chunk, empty_claim, room)
     }
 
-    fn on_received(&mut self, received: ReceivedChunk, room: Room) {
+    pub(super) fn on_hashes(&mut self, peer: PublicKey, first: u32, hashes: &[ChunkHash]) {
+        let quest = self.quest.as_mut();
+        let ask = quest.and_then(|quest| quest.on_hashes(&peer, first, hashes, now()));
+        self.ask_hashes(ask);
+        if let Some(hashes) = self.quest.as_mut().and_then(|quest| quest.take()) {
+            self.have_hashes(hashes);
+        }
+    }
+
+    /// A chunk came by `path`; `room` if that is the session in use.
+    pub(super) fn on_received(&mut self, received: ReceivedChunk, path: PathKind, room: Option<Room>) {
         let (arrival, actions) = self.state.on_received(&received.peer, received.chunk, room);
         // First the next requests, so that the peer is busy while this one is stored.
         self.carry_out(actions);
         match (arrival, &self.job) {
-            (Arrival::Store { .. }, Some(job)) => job.storing.put(received),
+            (Arrival::Store { .. }, Some(job)) => job.storing.put(received, path),
             (Arrival::Store { .. }, None) => self.state.on_not_stored(received.chunk),
-            (Arrival::Superfluous, _) => {}
+            (Arrival::Superfluous, _) => {
+                tracing::debug!(peer = %received.peer, chunk = %received.chunk, "a chunk came that is here already");
+            }
         }
     }
 }
 
 impl Handler<ChunkStored> for DownloadCoordinator {
     type Result = ();
-    fn handle(&mut self, ChunkStored { peer, chunk, outcome }: ChunkStored, ctx: &mut Self::Context) {
+    fn handle(&mut self, stored: ChunkStored, ctx: &mut Self::Context) {
         fail_point!("DownloadCoordinator::ChunkStored");
+        let ChunkStored {
+            peer,
+            path,
+            chunk,
+            outcome,
+        } = stored;
         let actions = match outcome {
-            Stored::Yes => self.on_stored(peer, chunk),
+            Stored::Yes => self.on_stored(peer, path, chunk),
             Stored::Bad(bad) => {
                 self.trouble("bad-chunk", bad.to_string());
                 self.state.on_bad(&peer, chunk)
@@ -198,13 +112,13 @@ impl Handler<ChunkStored> for DownloadCoordinator {
 }
 
 impl DownloadCoordinator {
-    fn on_stored(&mut self, peer: PublicKey, chunk: ChunkIndex) -> Vec<Action> {
+    fn on_stored(&mut self, peer: PublicKey, path: PathKind, chunk: ChunkIndex) -> Vec<Action> {
         let bytes = self.spec.manifest.layout().length(chunk);
         // Known by now, if it completed a folder's index together with another one.
         if !self.state.chunks().held().has(chunk) {
             self.progress.on_stored(bytes, now());
         }
-        self.kept.fetched.fetch_add(bytes.into(), Ordering::Relaxed);
+        self.kept.on_fetched(path, bytes);
         self.stored = Some(now());
         if let Some(job) = self
             .job

@@ -6,10 +6,9 @@ use super::{
     status::{DownloadStatus, Stage},
     wish::Wish,
 };
-use crate::{error::Failure, event::Done};
+use crate::{connection::Hint, error::Failure, event::Done};
 use p2p_shared::{
     id::FileHash,
-    protocol::PeerHint,
     supervision::{CallError, Handle, Life, Outcome},
 };
 use std::{sync::Arc, time::Duration};
@@ -74,7 +73,7 @@ impl DownloadHandle {
     }
 
     /// Tells it of peers that are said to have it.
-    pub async fn more_peers(&self, peers: Vec<PeerHint>) -> Result<(), CallError> {
+    pub async fn more_peers(&self, peers: Vec<Hint>) -> Result<(), CallError> {
         self.handle.call(MorePeers(peers)).await
     }
 

@@ -7,11 +7,17 @@ use super::{
     storing::Storing,
     wish::Wish,
 };
-use crate::{connection::state::Reach, error::Failure, p2p::shelf::Shared, storage::Job};
+use crate::{
+    connection::state::Reach,
+    error::Failure,
+    event::{BytesByPath, PathKind},
+    p2p::shelf::Shared,
+    storage::Job,
+};
 use p2p_shared::id::{ChunkHash, PublicKey};
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 use tokio::sync::watch;
@@ -23,7 +29,7 @@ pub(super) struct Kept {
     pub hashes: OnceLock<Arc<[ChunkHash]>>,
     pub began: Instant,
     /// Bytes fetched and stored in this run.
-    pub fetched: AtomicU64,
+    fetched: Mutex<BytesByPath>,
     /// Peers whose ban its owner has been told of.
     banned: Mutex<HashSet<PublicKey>>,
     /// What its owner wants.
@@ -53,7 +59,7 @@ impl Kept {
             status: watch::Sender::new(status),
             hashes,
             began: now(),
-            fetched: AtomicU64::new(0),
+            fetched: Mutex::default(),
             banned: Mutex::default(),
             wish: Arc::new(Wish::new(spec.paused)),
         }
@@ -64,6 +70,18 @@ impl Kept {
         self.set_stage(Stage::Failed(Failure::internal(format!(
             "the download crashed again and again ({reason}); the same command goes on where it was"
         ))));
+    }
+
+    /// So many bytes came by `path` and are stored.
+    pub(super) fn on_fetched(&self, path: PathKind, bytes: u32) {
+        // A panic in between leaves counts that are still counts.
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        *fetched.by(path) += u64::from(bytes);
+    }
+
+    /// Bytes fetched and stored in this run.
+    pub(super) fn fetched(&self) -> BytesByPath {
+        *self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether its owner has not been told yet that `peer` is banned; from now on they have.

@@ -2,11 +2,12 @@
 
 use crate::{
     client::{HandOut, QueryError},
+    connection::Hint,
     p2p::shelf::Shared,
     storage::{FinishError, Job, StoreError},
 };
 use actix::Message;
-use p2p_shared::{id::ChunkHash, protocol::PeerHint};
+use p2p_shared::id::ChunkHash;
 use std::{path::PathBuf, sync::Arc};
 
 /// Stand still until told to go on.
@@ -22,7 +23,7 @@ pub(super) struct ResumeDownload;
 /// These are said to have it.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct MorePeers(pub Vec<PeerHint>);
+pub(super) struct MorePeers(pub Vec<Hint>);
 
 /// End, keeping what is on the disk (the answer is the job, if it was open); `leave`: tell trackers that nothing of it is here any more.
 #[derive(Message)]

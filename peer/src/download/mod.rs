@@ -1,7 +1,7 @@
 //! One download: from a manifest to a file under its name.
 //!
 //! In reading order: what of it is wanted ([`aim`]), where each chunk is ([`chunks`]), which one comes next ([`picker`]), what a peer is
-//! good for ([`score`], [`source`]), what to do about all of it ([`state`]), whether to do anything (`halt`), how far it is
+//! good for ([`score`], [`source`]), by which session it is asked ([`lines`], [`owed`], `moving`), what to do about all of it ([`state`]), whether to do anything (`halt`), how far it is
 //! ([`progress`]), where the list of hashes comes from ([`hashes`]), who knows the swarm ([`swarm`]). Around that the
 //! DownloadCoordinator actor, transient and
 //! rebuilt from the job on disk; verified chunks reach the disk through `storing`.
@@ -15,11 +15,15 @@ mod halt;
 mod handle;
 pub mod hashes;
 mod kept;
+pub mod lines;
 mod messages;
+mod moving;
+pub mod owed;
 mod pausing;
 pub mod picker;
 pub mod progress;
 pub mod score;
+mod sessions;
 pub mod source;
 pub mod state;
 mod status;
@@ -31,7 +35,7 @@ pub use handle::DownloadHandle;
 pub use status::{DownloadStatus, Pause, Stage};
 
 use crate::{
-    connection::ConnectionManagerHandle,
+    connection::{ConnectionManagerHandle, Hint, Policy},
     event::EventSink,
     storage::{BufferPool, ChunkStoreHandle},
 };
@@ -41,7 +45,6 @@ use kept::Kept;
 use p2p_shared::{
     id::ChunkHash,
     manifest::Manifest,
-    protocol::PeerHint,
     supervision::{ChildSpec, Outcome, Restart, supervise},
 };
 use std::{path::PathBuf, sync::Arc};
@@ -70,7 +73,9 @@ pub struct DownloadSpec {
     /// What of it is to be fetched.
     pub aim: Aim,
     /// Peers that are known to have it.
-    pub seeders: Vec<PeerHint>,
+    pub seeders: Vec<Hint>,
+    /// By which paths they are to be reached.
+    pub policy: Policy,
     /// Who knows more of them.
     pub swarm: Arc<dyn Swarm>,
     /// Whether it stands still until its owner says otherwise.

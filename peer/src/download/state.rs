@@ -7,6 +7,7 @@
 
 use super::{
     chunks::{Arrival, ChunkState, Chunks},
+    owed::Owed,
     picker::Picker,
     score::{Score, Standing},
     source::{Room, Source},
@@ -63,12 +64,14 @@ pub enum Action {
 /// The state of one download.
 #[derive(Debug)]
 pub struct Download {
-    chunks: Chunks,
-    picker: Picker,
+    pub(super) chunks: Chunks,
+    pub(super) picker: Picker,
     /// Ordered, so that the same inputs give the same actions.
-    sources: BTreeMap<PublicKey, Source>,
+    pub(super) sources: BTreeMap<PublicKey, Source>,
     /// The records of peers that are away: who comes back is who left.
-    records: HashMap<PublicKey, Score>,
+    pub(super) records: HashMap<PublicKey, Score>,
+    /// What was asked over sessions that are not used any more.
+    pub(super) owed: Owed,
     /// The disk takes nothing, or a person said so.
     paused: bool,
 }
@@ -81,6 +84,7 @@ impl Download {
             picker: Picker::new(seed),
             sources: BTreeMap::new(),
             records: HashMap::new(),
+            owed: Owed::default(),
             paused: false,
         }
     }
@@ -88,6 +92,7 @@ impl Download {
     /// What is on disk is this after all (the job was opened, or found damaged): begins anew with the same peers.
     pub fn restart(&mut self, held: Bitfield, wanted: Bitfield) -> Vec<Action> {
         self.chunks = Chunks::new(held, wanted);
+        self.owed.clear();
         for source in self.sources.values_mut() {
             source.asked = 0;
         }
@@ -125,30 +130,6 @@ impl Download {
         self.sources.values().filter(|source| source.asked > 0).count()
     }
 
-    /// A peer that holds `bits` is there (or says anew what it holds).
-    pub fn on_attached(&mut self, peer: PublicKey, bits: Bitfield) -> Vec<Action> {
-        self.on_detached(&peer);
-        let score = self.records.remove(&peer).unwrap_or_default();
-        if score.standing() == Standing::Banned {
-            self.records.insert(peer, score);
-            return vec![Action::Ban(peer)];
-        }
-        self.picker.on_peer(&bits);
-        self.sources.insert(peer, Source::new(bits, score));
-        self.update_interest(&peer).into_iter().collect()
-    }
-
-    /// The peer is gone.
-    pub fn on_detached(&mut self, peer: &PublicKey) -> Vec<Action> {
-        let Some(source) = self.sources.remove(peer) else {
-            return Vec::new();
-        };
-        self.picker.on_peer_gone(&source.bits, source.was_whole);
-        self.records.insert(*peer, source.score);
-        self.chunks.on_peer_gone(peer);
-        self.assign_all()
-    }
-
     /// The peer holds one more.
     pub fn on_has(&mut self, peer: &PublicKey, chunk: ChunkIndex) -> Vec<Action> {
         let Some(source) = self.sources.get_mut(peer) else {
@@ -172,7 +153,7 @@ impl Download {
         )
     }
 
-    fn update_interest(&mut self, peer: &PublicKey) -> Option<Action> {
+    pub(super) fn update_interest(&mut self, peer: &PublicKey) -> Option<Action> {
         let source = self.sources.get_mut(peer)?;
         let interested = self.chunks.wants_of(&source.bits);
         let changed = std::mem::replace(&mut source.interested, interested) != interested;
@@ -208,8 +189,8 @@ impl Download {
 
     fn give_up(&mut self, peer: &PublicKey, chunk: ChunkIndex) {
         let ours = matches!(self.chunks.state(chunk), ChunkState::Asked(asked) if asked.of(peer));
-        if let Some(source) = self.sources.get_mut(peer).filter(|_| ours) {
-            source.asked = source.asked.saturating_sub(1);
+        if ours {
+            self.settle(peer, chunk);
         }
         self.chunks.on_given_up(chunk, peer);
     }
@@ -239,20 +220,25 @@ impl Download {
     }
 
     /// A chunk came. What to do with it, and what else follows.
-    pub fn on_received(&mut self, peer: &PublicKey, chunk: ChunkIndex, room: Room) -> (Arrival, Vec<Action>) {
+    ///
+    /// `room`: how much more may be asked over the session that is used; nothing if it came over another one.
+    pub fn on_received(
+        &mut self,
+        peer: &PublicKey,
+        chunk: ChunkIndex,
+        room: Option<Room>,
+    ) -> (Arrival, Vec<Action>) {
         let was_asked = matches!(self.chunks.state(chunk), ChunkState::Asked(asked) if asked.of(peer));
         let arrival = self.chunks.on_received(chunk, peer);
-        if let Some(source) = self.sources.get_mut(peer).filter(|_| was_asked) {
-            source.asked = source.asked.saturating_sub(1);
+        if was_asked {
+            self.settle(peer, chunk);
         }
         let mut actions = Vec::new();
         if let Arrival::Store { loser: Some(loser) } = arrival {
-            if let Some(source) = self.sources.get_mut(&loser) {
-                source.asked = source.asked.saturating_sub(1);
-            }
+            self.settle(&loser, chunk);
             actions.push(Action::Cancel { peer: loser, chunk });
         }
-        actions.extend(self.on_room(peer, room));
+        actions.extend(room.map(|room| self.on_room(peer, room)).unwrap_or_default());
         (arrival, actions)
     }
 
@@ -401,7 +387,7 @@ impl Download {
     }
 
     /// Gives every peer with room something to do; good ones first, fast ones before slow ones.
-    fn assign_all(&mut self) -> Vec<Action> {
+    pub(super) fn assign_all(&mut self) -> Vec<Action> {
         let mut peers: Vec<_> = self.sources.iter().collect();
         peers.sort_by_key(|(_, source)| (source.score.standing(), source.wait(1)));
         let peers: Vec<_> = peers.into_iter().map(|(peer, _)| *peer).collect();

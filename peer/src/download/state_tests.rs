@@ -40,7 +40,7 @@ fn requested(actions: &[Action], of: PublicKey) -> Vec<u32> {
 }
 
 fn deliver(download: &mut Download, peer: PublicKey, chunk: u32, free: u32) -> Vec<Action> {
-    let (arrival, mut actions) = download.on_received(&peer, at(chunk), room(free));
+    let (arrival, mut actions) = download.on_received(&peer, at(chunk), Some(room(free)));
     assert!(matches!(arrival, Arrival::Store { .. }));
     actions.extend(download.on_stored(&peer, at(chunk), Instant::now()));
     actions
@@ -90,11 +90,11 @@ fn a_first_wrong_chunk_is_asked_elsewhere_and_its_proof_bans() {
     let mut download = download(4);
     join(&mut download, A, 2);
     join(&mut download, B, 4);
-    download.on_received(&A, at(0), room(2));
+    download.on_received(&A, at(0), Some(room(2)));
     let actions = download.on_bad(&A, at(0));
     assert_eq!(requested(&actions, B), [0]);
     assert!(!actions.contains(&Action::Ban(A)));
-    download.on_received(&B, at(0), room(4));
+    download.on_received(&B, at(0), Some(room(4)));
     assert!(
         download
             .on_stored(&B, at(0), Instant::now())
@@ -106,14 +106,14 @@ fn a_first_wrong_chunk_is_asked_elsewhere_and_its_proof_bans() {
 fn a_liar_alone_is_tried_once_more_and_then_banned_for_good() {
     let mut download = download(4);
     assert_eq!(join(&mut download, A, 1), [0]);
-    download.on_received(&A, at(0), room(0));
+    download.on_received(&A, at(0), Some(room(0)));
     download.on_bad(&A, at(0));
     assert_eq!(
         requested(&download.on_room(&A, room(4)), A),
         [0],
         "on probation: one at a time"
     );
-    download.on_received(&A, at(0), room(4));
+    download.on_received(&A, at(0), Some(room(4)));
     assert_eq!(download.on_bad(&A, at(0)), [Action::Ban(A)]);
     assert_eq!(download.on_room(&A, room(4)), []);
     download.on_detached(&A);
@@ -175,10 +175,13 @@ fn a_late_chunk_is_asked_of_the_best_idle_peer_and_the_loser_cancelled() {
     let actions = download.on_late(&A, &[at(0)], room(0));
     let (peer, chunks) = (C, vec![at(0)]);
     assert_eq!(actions, [Action::Request { peer, chunks }], "C is the faster one");
-    let (_, actions) = download.on_received(&C, at(0), room(0));
+    let (_, actions) = download.on_received(&C, at(0), Some(room(0)));
     let (peer, chunk) = (A, at(0));
     assert!(actions.contains(&Action::Cancel { peer, chunk }));
-    assert_eq!(download.on_received(&A, at(0), room(4)).0, Arrival::Superfluous);
+    assert_eq!(
+        download.on_received(&A, at(0), Some(room(4))).0,
+        Arrival::Superfluous
+    );
 }
 
 #[test]
@@ -350,7 +353,7 @@ impl World {
         let actions = if manner == Manner::Empty {
             self.download.on_rejected(&peer, chunk, true, room)
         } else {
-            let (arrival, mut actions) = self.download.on_received(&peer, chunk, room);
+            let (arrival, mut actions) = self.download.on_received(&peer, chunk, Some(room));
             if arrival != Arrival::Superfluous {
                 actions.extend(match manner {
                     Manner::Liar => self.download.on_bad(&peer, chunk),

@@ -4,7 +4,10 @@
 //! most [`WORKERS`] threads work at a time. A worker goes on as long as there is something to do, so that under load chunks
 //! cost no thread a wake-up each. Bounded by the pool that the chunks' buffers come from.
 
-use crate::storage::{BadChunk, CommitError, Job, NotStored, ReceivedChunk};
+use crate::{
+    event::PathKind,
+    storage::{BadChunk, CommitError, Job, NotStored, ReceivedChunk},
+};
 use actix::{Message, Recipient};
 use p2p_shared::id::{ChunkIndex, PublicKey};
 use std::{
@@ -22,6 +25,8 @@ const WORKERS: usize = 2;
 pub(super) struct ChunkStored {
     /// Who sent it.
     pub peer: PublicKey,
+    /// By which kind of path.
+    pub path: PathKind,
     /// Which one.
     pub chunk: ChunkIndex,
     /// What became of it.
@@ -55,7 +60,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
-    chunks: VecDeque<ReceivedChunk>,
+    chunks: VecDeque<(ReceivedChunk, PathKind)>,
     workers: usize,
 }
 
@@ -68,10 +73,10 @@ impl Storing {
         }
     }
 
-    /// Puts a chunk in.
-    pub(super) fn put(&self, chunk: ReceivedChunk) {
+    /// Puts a chunk in that came by `path`.
+    pub(super) fn put(&self, chunk: ReceivedChunk, path: PathKind) {
         let mut waiting = self.shared.waiting();
-        waiting.chunks.push_back(chunk);
+        waiting.chunks.push_back((chunk, path));
         if waiting.workers < WORKERS {
             waiting.workers += 1;
             let shared = Arc::clone(&self.shared);
@@ -88,14 +93,14 @@ impl Shared {
     }
 
     fn work(&self) {
-        while let Some(received) = self.next() {
-            let mut told = Told::new(self, &received);
+        while let Some((received, path)) = self.next() {
+            let mut told = Told::new(self, &received, path);
             told.outcome = store(&self.job, received);
         }
     }
 
     /// The next chunk; a worker that finds none is one less.
-    fn next(&self) -> Option<ReceivedChunk> {
+    fn next(&self) -> Option<(ReceivedChunk, PathKind)> {
         let mut waiting = self.waiting();
         let next = waiting.chunks.pop_front();
         if next.is_none() {
@@ -109,15 +114,17 @@ impl Shared {
 struct Told<'a> {
     shared: &'a Shared,
     peer: PublicKey,
+    path: PathKind,
     chunk: ChunkIndex,
     outcome: Stored,
 }
 
 impl<'a> Told<'a> {
-    fn new(shared: &'a Shared, received: &ReceivedChunk) -> Self {
+    fn new(shared: &'a Shared, received: &ReceivedChunk, path: PathKind) -> Self {
         Self {
             shared,
             peer: received.peer,
+            path,
             chunk: received.chunk,
             outcome: Stored::Panicked,
         }
@@ -131,9 +138,13 @@ impl Drop for Told<'_> {
             // This thread goes no further.
             self.shared.waiting().workers -= 1;
         }
-        let (peer, chunk) = (self.peer, self.chunk);
         // One for each chunk that was put in.
-        self.shared.report.do_send(ChunkStored { peer, chunk, outcome });
+        self.shared.report.do_send(ChunkStored {
+            peer: self.peer,
+            path: self.path,
+            chunk: self.chunk,
+            outcome,
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{DownloadHandle, DownloadParts, DownloadSpec, aim::Aim, start, swarm::Nobody};
 use crate::{
-    connection::{self, ConnectionManagerHandle, ConnectionParts, direct::Caller},
+    connection::{self, ConnectionManagerHandle, ConnectionParts, Hint, Policy, direct::Caller},
     event::{self, EventSink, EventStream},
     p2p::{
         greeting::hello,
@@ -19,7 +19,6 @@ use p2p_shared::{
     chunker::Layout,
     hash::HashAlgorithm,
     id::{ChunkHash, ChunkIndex, FileHash, PublicKey},
-    protocol::PeerHint,
     supervision::Supervisor,
 };
 use std::{
@@ -151,6 +150,8 @@ impl Node {
                 goodbyes: TaskTracker::new(),
             },
             listener: Some(listener),
+            policy: Policy::Auto,
+            relays: None,
         };
         let connections = connection::start(&mut supervisor, parts);
         Self {
@@ -172,10 +173,11 @@ impl Node {
         identity(self.seed).public_key()
     }
 
-    pub(super) fn hint(&self) -> PeerHint {
-        PeerHint {
+    pub(super) fn hint(&self) -> Hint {
+        Hint {
             key: self.key(),
             addresses: vec![self.address],
+            relays: Vec::new(),
         }
     }
 
@@ -222,6 +224,7 @@ impl Node {
             seeders: seeders.iter().map(|seeder| seeder.hint()).collect(),
             swarm: Arc::new(Nobody),
             paused: false,
+            policy: Policy::Auto,
             sink,
         };
         start(self.parts.clone(), spec)

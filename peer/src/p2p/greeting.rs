@@ -8,7 +8,7 @@ use super::{
     session::close::{CloseReason, Violation},
     wire::{RecordReader, Sink, Source, Wire, reason},
 };
-use crate::storage::BufferPool;
+use crate::{event::PathKind, storage::BufferPool};
 use p2p_shared::{
     crypto::{
         handshake::{
@@ -58,6 +58,8 @@ pub struct Greeted {
     pub hello: Hello,
     /// Its address, if it has one.
     pub address: Option<SocketAddr>,
+    /// By which kind of path.
+    pub path: PathKind,
     pub(crate) reader: RecordReader,
     pub(crate) sink: Sink,
     pub(crate) sealer: Sealer,
@@ -99,7 +101,7 @@ pub async fn greet(
         opener,
         remote,
     };
-    Ok(Greeted::new(wire, keys, hello, pool))
+    Ok(Greeted::new(wire, keys, hello, pool, carrier))
 }
 
 /// Our side of a connection that somebody dialled to us.
@@ -119,15 +121,16 @@ pub async fn answer(
     let (header, mut body) = read_first_record(&mut wire.source).await?;
     let (keys, plaintext) = keys.open_first(header, &mut body).map_err(not_opened)?;
     let hello = hear_hello(plaintext)?;
-    Ok(Greeted::new(wire, keys, hello, pool))
+    Ok(Greeted::new(wire, keys, hello, pool, carrier))
 }
 
 impl Greeted {
-    fn new(wire: Wire, keys: SessionKeys, hello: Hello, pool: BufferPool) -> Self {
+    fn new(wire: Wire, keys: SessionKeys, hello: Hello, pool: BufferPool, carrier: Carrier) -> Self {
         Self {
             remote: keys.remote,
             hello,
             address: wire.address,
+            path: PathKind::of(carrier),
             reader: RecordReader::new(wire.source, keys.opener, pool),
             sink: wire.sink,
             sealer: keys.sealer,

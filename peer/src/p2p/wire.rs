@@ -17,7 +17,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -100,6 +100,21 @@ impl Owing {
     }
 }
 
+/// Counts what is read, to the byte: also a record that is still coming is a sign of life.
+#[derive(Debug, Clone, Default)]
+pub struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    fn note(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Says that a reader waits for a free buffer: the silence is our own.
 #[derive(Debug, Clone, Default)]
 pub struct Stalled(Arc<AtomicBool>);
@@ -131,6 +146,7 @@ pub struct RecordReader {
     pool: BufferPool,
     stalled: Stalled,
     owing: Owing,
+    heard: Heard,
 }
 
 impl RecordReader {
@@ -144,12 +160,18 @@ impl RecordReader {
             pool,
             stalled: Stalled::default(),
             owing: Owing::default(),
+            heard: Heard::default(),
         }
     }
 
     /// To tell this reader whether something is asked of the other side.
     pub fn owing(&self) -> Owing {
         self.owing.clone()
+    }
+
+    /// How much this reader has read, for whoever wants to know.
+    pub fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 
     /// Whether this reader waits for a buffer, for whoever wants to know.
@@ -186,7 +208,10 @@ impl RecordReader {
         while self.fresh.len() < wanted {
             match self.source.read(&mut self.ahead[self.fresh.end..]).await {
                 Ok(0) => return Err(CloseReason::Truncated),
-                Ok(count) => self.fresh.end += count,
+                Ok(count) => {
+                    self.heard.note(count);
+                    self.fresh.end += count;
+                }
                 Err(error) => return Err(CloseReason::Io(error.kind())),
             }
         }
@@ -237,7 +262,7 @@ impl RecordReader {
             let room = length - buffer.len();
             match self.source.read_buf(&mut (&mut **buffer).limit(room)).await {
                 Ok(0) => return Err(CloseReason::Truncated),
-                Ok(_) => {}
+                Ok(count) => self.heard.note(count),
                 Err(error) => return Err(CloseReason::Io(error.kind())),
             }
         }

@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 pub struct RelayUrl(reqwest::Url);
 
 /// A relay, and the tracker whose registration opens it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayAddress {
     /// Where it is.
     pub url: RelayUrl,

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     client::TrackerUrl,
     config::Mode,
+    connection::Hint,
     download::{
         DownloadSpec,
         aim::Aim,
@@ -23,7 +24,7 @@ use crate::{
     operation::{GetRequest, Wanted},
     storage::JobInfo,
 };
-use p2p_shared::{id::FileHash, protocol::PeerHint};
+use p2p_shared::id::FileHash;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -39,6 +40,7 @@ impl Orders {
             what: &request.what,
             trackers: &request.trackers,
             timeout: request.timeout,
+            policy: request.policy,
             selection: &request.selection,
         };
         let sought = self.seek(question, &sink).await?;
@@ -58,6 +60,7 @@ impl Orders {
         self.parts.book.set(file, &all).await?;
         let was_paused = self.is_paused(&file);
         let aim = Aim::Files(sought.selection.clone());
+        self.set_policy(file, request.policy).await?;
         let fetch = self.fetch(&sought, request.output, aim, sink).await?;
         if was_paused {
             // Who asks for it wants it to go on.
@@ -68,6 +71,7 @@ impl Orders {
         let ended = follow(&fetch, &sought).await;
         if ended.is_ok() {
             self.parts.seeders.let_go(move |other| *other != file).await?;
+            self.parts.policies.let_go(move |other| *other != file).await?;
         }
         let keeps = request.keep || was_share || self.parts.mode == Mode::Resume;
         self.settle(&sought, &ended, keeps).await?;
@@ -122,6 +126,7 @@ impl Orders {
         }
         let manifest = Arc::new(sought.manifest.clone());
         let (swarm, wanted, hints) = (swarm(online, &sought.told), aim.clone(), seeders.clone());
+        let policy = sought.policy;
         let fetch = online.downloads.start(file, aim, move |sink| DownloadSpec {
             manifest,
             hashes: None,
@@ -130,6 +135,7 @@ impl Orders {
             seeders,
             swarm,
             paused: false,
+            policy,
             sink,
         });
         let fetch = fetch.await?;
@@ -141,13 +147,14 @@ impl Orders {
     }
 
     /// Whom the ticket names; of a bare hash, whom an earlier ticket named.
-    fn named_seeders(&self, sought: &Sought) -> Vec<PeerHint> {
+    fn named_seeders(&self, sought: &Sought) -> Vec<Hint> {
         let Wanted::Ticket(ticket) = &sought.what else {
             return self.seeders(&sought.manifest.hash);
         };
-        let seeders = ticket.seeders.iter().map(|seeder| PeerHint {
+        let seeders = ticket.seeders.iter().map(|seeder| Hint {
             key: seeder.key,
             addresses: seeder.addresses.clone(),
+            relays: Vec::new(),
         });
         seeders.collect()
     }
@@ -174,10 +181,14 @@ impl Orders {
     }
 
     /// Whom the ticket of a download named, in this run or an earlier one.
-    pub(super) fn seeders(&self, file: &FileHash) -> Vec<PeerHint> {
+    pub(super) fn seeders(&self, file: &FileHash) -> Vec<Hint> {
         let seeders = self.parts.seeders.of(file).unwrap_or_default().into_iter();
         seeders
-            .map(|(key, addresses)| PeerHint { key, addresses })
+            .map(|(key, addresses)| Hint {
+                key,
+                addresses,
+                relays: Vec::new(),
+            })
             .collect()
     }
 

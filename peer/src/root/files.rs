@@ -26,6 +26,7 @@ impl Orders {
             what: &request.what,
             trackers: &request.trackers,
             timeout: request.timeout,
+            policy: request.policy,
             selection: &request.selection,
         };
         let sought = self.seek(question, &sink).await?;

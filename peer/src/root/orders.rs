@@ -5,11 +5,12 @@ use super::{
     copy::Copies,
     downloads::{Downloads, Fetch},
     note::Book,
+    policies::{self, Policies},
     tickets::Maker,
     trackers::{NamedTrackers, TrackerBook},
 };
 use crate::{
-    client::{ClientStatus, TrackerClientHandle, TrackerUrl},
+    client::{ClientStatus, Told, TrackerClientHandle, TrackerUrl},
     config::{Config, Mode},
     connection::ConnectionManagerHandle,
     error::Failure,
@@ -54,6 +55,8 @@ pub(super) struct Parts {
     pub(super) copies: Copies,
     /// Whom the tickets of downloads named.
     pub(super) seeders: Book<Vec<(PublicKey, Vec<SocketAddr>)>>,
+    /// By which paths single files are fetched.
+    pub(super) policies: Policies,
     /// What is seeded. Kept open, for the store forgets of a closed share that its source was found to have changed.
     seeded: Mutex<HashMap<FileHash, Arc<Served>>>,
     /// None in a peer that only looks into its data folder.
@@ -65,6 +68,8 @@ pub(super) struct Online {
     pub(super) identity: Arc<Identity>,
     /// Where its listener is bound.
     pub(super) listen: SocketAddr,
+    /// Where others are told that it is.
+    pub(super) told: Told,
     pub(super) client: TrackerClientHandle,
     pub(super) connections: ConnectionManagerHandle,
     pub(super) relays: RelayHandle,
@@ -89,7 +94,7 @@ impl Online {
             .collect();
         Maker {
             key: self.identity.public_key(),
-            listen: self.listen,
+            told: self.told.clone(),
             observed,
         }
     }
@@ -114,6 +119,7 @@ impl Orders {
             data: config.data.clone(),
             paused: Book::open(&config.data, "paused.json", AGAIN)?,
             seeders: Book::open(&config.data, "seeders.json", AGAIN)?,
+            policies: policies::open(&config.data)?,
             copies: Copies::default(),
             seeded: Mutex::default(),
             online,
@@ -200,6 +206,7 @@ impl Orders {
         self.parts.book.set(share.hash, &[]).await?;
         self.parts.paused.set(share.hash, None).await?;
         self.parts.seeders.set(share.hash, None).await?;
+        self.parts.policies.set(share.hash, None).await?;
         Ok(share)
     }
 
@@ -267,6 +274,11 @@ impl Orders {
 fn session_line(session: &SessionInfo) -> SessionLine {
     SessionLine {
         peer: session.peer,
+        path: session.path,
+        reason: session
+            .reason
+            .unwrap_or("another session with it is used")
+            .to_owned(),
         address: session.address,
         agent: session.agent.clone(),
         files: session.files.len(),

@@ -14,6 +14,7 @@ impl Orders {
         let jobs = self.parts.store.jobs().await?;
         let unfinished: Vec<_> = jobs.iter().map(|job| job.manifest.hash).collect();
         self.parts.paused.keep_only(unfinished.clone()).await?;
+        self.parts.policies.keep_only(unfinished.clone()).await?;
         self.parts
             .seeders
             .let_go(move |hash| unfinished.contains(hash))
@@ -58,6 +59,7 @@ impl Orders {
             return Ok(());
         }
         let (paused, seeders) = (self.is_paused(&file), self.seeders(&file));
+        let policy = self.policy_of(&file);
         let swarm = swarm(online, &told);
         let aim = Aim::Files(job.spec().selection.clone());
         let wanted = aim.clone();
@@ -69,6 +71,7 @@ impl Orders {
             seeders,
             swarm,
             paused,
+            policy,
             sink,
         });
         let fetch = start.await?;

@@ -6,6 +6,7 @@
 use super::{Orders, orders::Online, trackers};
 use crate::{
     client::TrackerUrl,
+    connection::Policy,
     error::Failure,
     event::{EventSink, Phase},
     operation::Wanted,
@@ -34,6 +35,8 @@ pub(super) struct Question<'a> {
     pub(super) trackers: &'a [TrackerUrl],
     /// Seconds; 0: for ever.
     pub(super) timeout: u64,
+    /// By which paths it may come.
+    pub(super) policy: Policy,
     pub(super) selection: &'a Selection,
 }
 
@@ -45,6 +48,8 @@ pub(super) struct Sought {
     pub(super) told: Vec<TrackerUrl>,
     /// What is wanted of it; everything, if it is a single file.
     pub(super) selection: Selection,
+    /// By which paths it may come.
+    pub(super) policy: Policy,
     /// How long nobody may be reached.
     pub(super) patience: Duration,
     /// Until when the first peer has to be reached.
@@ -59,6 +64,7 @@ impl Orders {
             what,
             trackers,
             timeout,
+            policy,
             selection,
         } = question;
         self.trust(trackers).await?;
@@ -82,6 +88,7 @@ impl Orders {
             manifest,
             told,
             selection,
+            policy,
             patience,
             deadline,
         })

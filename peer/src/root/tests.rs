@@ -7,7 +7,7 @@ use crate::{
     selection::Selection,
     storage::JobSpec,
 };
-use p2p_shared::{id::ChunkIndex, protocol::PeerHint};
+use p2p_shared::id::ChunkIndex;
 use std::{fs, path::Path};
 
 /// Longer than anything takes that works.
@@ -46,6 +46,7 @@ fn get_of(ticket: &str, output: &Path) -> GetRequest {
         output: output.to_owned(),
         timeout: 30,
         keep: false,
+        policy: crate::connection::Policy::default(),
         selection: Selection::default(),
     }
 }
@@ -191,7 +192,8 @@ fn a_download_that_was_gone_on_with_unattended_is_watched_for_changes_as_any_sha
         };
         let again = Peer::start(config).await.unwrap();
         let under_way = again.orders.online().unwrap().downloads.find(&line.hash).unwrap();
-        let hint = PeerHint {
+        let hint = crate::connection::Hint {
+            relays: Vec::new(),
             key: sharer.id().unwrap().public_key,
             addresses: vec![sharer.orders.online().unwrap().listen],
         };

@@ -1,6 +1,6 @@
 //! The ticket of a share: what it is, and where to find it.
 
-use crate::client::{TrackerUrl, addresses};
+use crate::client::{Told, TrackerUrl};
 use p2p_shared::{
     id::PublicKey,
     manifest::Manifest,
@@ -13,21 +13,17 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Maker {
     /// Its key.
     pub(super) key: PublicKey,
-    /// Where its listener is bound.
-    pub(super) listen: SocketAddr,
+    /// Where others are told that it is.
+    pub(super) told: Told,
     /// Where trackers see it.
     pub(super) observed: Vec<IpAddr>,
 }
 
 /// A ticket for `manifest`, shared by `maker` and known to `trackers`.
 pub(super) async fn make(manifest: Manifest, maker: &Maker, trackers: &[TrackerUrl]) -> Ticket {
-    let mut addresses = addresses::reachable(maker.listen, trackers).await;
-    // Behind a NAT with a forwarded port, others reach it where the tracker sees it.
-    for observed in &maker.observed {
-        let outside = SocketAddr::new(*observed, maker.listen.port());
-        if maker.listen.ip().is_unspecified() && !observed.is_loopback() && !addresses.contains(&outside) {
-            addresses.push(outside);
-        }
+    let mut addresses = maker.told.addresses(trackers).await;
+    if let Told::Found(listen) = maker.told {
+        add_observed(&mut addresses, listen, &maker.observed);
     }
     addresses.truncate(MAX_ADDRESSES);
     Ticket {
@@ -42,5 +38,15 @@ pub(super) async fn make(manifest: Manifest, maker: &Maker, trackers: &[TrackerU
             addresses,
         }],
         secret: None,
+    }
+}
+
+/// Behind a NAT with a forwarded port, others reach it where the tracker sees it.
+fn add_observed(addresses: &mut Vec<SocketAddr>, listen: SocketAddr, observed: &[IpAddr]) {
+    for observed in observed {
+        let outside = SocketAddr::new(*observed, listen.port());
+        if listen.ip().is_unspecified() && !observed.is_loopback() && !addresses.contains(&outside) {
+            addresses.push(outside);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A peer's tours: fetching, sharing, and what its owner and its peers do to it otherwise.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -11,12 +12,14 @@ use p2p_tests::content::Content;
 use p2p_tests::fake_peer::{self, FakePeer};
 use p2p_tests::fixtures;
 use p2p_tests::lab::Lab;
-use p2p_tests::programs::{Peer, Tracker};
+use p2p_tests::process::Launch;
+use p2p_tests::programs::{Peer, Sharing, Tracker, listening};
+use p2p_tests::proxy::Proxy;
 use p2p_tests::tree;
 
 use crate::{TRIES, Tour, content, end_well, failing, insist};
 
-pub(crate) const TOURS: [Tour; 3] = [
+pub(crate) const TOURS: [Tour; 4] = [
     Tour {
         role: "a fetching peer",
         go: fetch,
@@ -30,6 +33,11 @@ pub(crate) const TOURS: [Tour; 3] = [
     Tour {
         role: "a peer that is interfered with",
         go: interfere,
+        is_detour: true,
+    },
+    Tour {
+        role: "a peer that changes its path",
+        go: change_path,
         is_detour: true,
     },
 ];
@@ -298,4 +306,43 @@ fn meet_a_liar(lab: &Lab, peer: &Peer) {
     insist(|| peer.get(&ticket, &output));
     tree::assert_same(&lab.at("lied about.bin"), &output.join("lied about.bin"));
     liar.wait("send the liar away", |told| told.ended == told.sessions);
+}
+
+/// A daemon that fetches through the relay, until its source can be connected to.
+fn change_path(name: &str) -> String {
+    let lab = Lab::new();
+    let slow = |launch: Launch| launch.arg("--relay-rate").arg("1048576");
+    let tracker = Tracker::start_with(&lab, slow);
+    let source = lab.at("moved.bin");
+    fixtures::write_file(&source, 8, 16 << 20);
+    let gate = Proxy::to(nowhere());
+    let sharer = Peer::new(&lab, "sharer").tracker(&tracker);
+    let announce = gate.address().to_string();
+    let program = sharer.share(&source).arg("--announce").arg(announce).start();
+    let (listens, _) = program.wait_err(0, "where it listens", listening);
+    let sharing = Sharing::wait(program);
+
+    let peer = Peer::new(&lab, "peer").tracker(&tracker);
+    let announce = nowhere().to_string();
+    let daemon = peer.start_daemon_with(|launch| failing(launch, name).arg("--announce").arg(announce));
+    let output = lab.folder("output");
+    let get = peer.get(&sharing.ticket, &output).start();
+    let relayed = |line: &str| line.contains("\"path\":\"relayed\"").then_some(());
+    get.wait_out(0, "the relayed path", relayed);
+    gate.retarget(listens);
+    drop(get);
+    insist(|| peer.get(&sharing.ticket, &output));
+    tree::assert_same(&source, &output.join("moved.bin"));
+    // What the relay carried ends when nothing is outstanding on it any more.
+    daemon.wait_err(0, "the end of the session that was replaced", |line| {
+        line.contains("another session with this peer is kept")
+            .then_some(())
+    });
+    end_well(daemon)
+}
+
+/// Where nobody listens: free a moment ago, and held by nobody.
+fn nowhere() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    listener.local_addr().expect("its address")
 }

@@ -37,8 +37,8 @@ impl Node {
         };
         let identity = Arc::new(Identity::from_secret([seed; 32]));
         let key = identity.public_key();
-        let listen = "127.0.0.1:6881".parse().unwrap();
-        let client = client::start(&mut supervisor, &config, identity, listen).unwrap();
+        let told = client::Told::Found("127.0.0.1:6881".parse().unwrap());
+        let client = client::start(&mut supervisor, &config, identity, told).unwrap();
         let (tell, news) = mpsc::channel(512);
         let relays = relay::start(RelayParts {
             client,

@@ -43,7 +43,7 @@ fn start_with(urls: &[&TrackerUrl], api_key: Option<&str>) -> Bench {
         &mut supervisor,
         &config,
         identity,
-        "127.0.0.1:6881".parse().unwrap(),
+        super::addresses::Told::Found("127.0.0.1:6881".parse().unwrap()),
     )
     .unwrap();
     Bench { client, supervisor }

@@ -10,7 +10,7 @@ use super::{
     handle::About,
     messages::{
         AnnounceChunk, AttachFile, CancelChunk, CloseSession, DescribeSession, DetachFile, NamePeers,
-        RequestChunks, RequestHashes, ServeFile, SetInterest,
+        RequestChunks, RequestHashes, RetireSession, ServeFile, SetInterest,
     },
     news::{ChunkNews, SessionInfo, SessionNews},
     server::Order,
@@ -22,7 +22,7 @@ use crate::{
     connection::state::Dialler,
     p2p::{
         shelf::{Shared, Shelf},
-        wire::{Owing, Record, Stalled},
+        wire::{Heard, Owing, Record, Stalled},
     },
     storage::ReceivedChunk,
 };
@@ -44,7 +44,7 @@ use std::{
 use tokio::sync::mpsc;
 
 /// How often a session looks at the clock: lateness and silence are told apart in seconds.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 
 /// A session with one peer.
 pub(super) struct PeerSession {
@@ -61,6 +61,10 @@ pub(super) struct PeerSession {
     pub stalled: Stalled,
     /// Tells the reader whether something was asked of the peer.
     pub owing: Owing,
+    /// What the reader has read.
+    pub heard: Heard,
+    /// When it looked at the clock last.
+    pub ticked: Option<Instant>,
 }
 
 /// The clock of sessions: monotonic, and tokio's, so that tests can hold it.
@@ -74,11 +78,7 @@ impl Actor for PeerSession {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(TICK, |session, ctx| {
             fail_point!("PeerSession::Tick");
-            if session.stalled.is_set() {
-                session.state.on_own_pause(TICK);
-            }
-            let actions = session.state.on_tick(now());
-            session.carry_out(actions, ctx);
+            session.tick(ctx);
             for file in session.farewell.abandoned(now()) {
                 let actions = session.state.detach(file, false, DetachReason::Stopped);
                 session.carry_out(actions, ctx);
@@ -88,6 +88,21 @@ impl Actor for PeerSession {
 }
 
 impl PeerSession {
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = now();
+        let since = self.ticked.replace(now).unwrap_or(now);
+        let missed = now.saturating_duration_since(since).saturating_sub(2 * TICK);
+        if self.stalled.is_set() {
+            self.state.on_own_pause(TICK);
+        } else if !missed.is_zero() {
+            // This process stood still, or its machine slept: not a word about the other side.
+            self.state.on_own_pause(missed);
+        }
+        self.state.on_bytes(self.heard.bytes(), now);
+        let actions = self.state.on_tick(self.traffic.answered(), now);
+        self.carry_out(actions, ctx);
+    }
+
     fn carry_out(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
         // Before the question goes out, so that its answer is not taken for something unasked.
         self.owing.set(self.state.is_owed());
@@ -348,6 +363,14 @@ impl Handler<NamePeers> for PeerSession {
     }
 }
 
+impl Handler<RetireSession> for PeerSession {
+    type Result = ();
+    fn handle(&mut self, _: RetireSession, _ctx: &mut Self::Context) {
+        fail_point!("PeerSession::RetireSession");
+        self.state.retire(now());
+    }
+}
+
 impl Handler<CloseSession> for PeerSession {
     type Result = ();
     fn handle(&mut self, CloseSession(reason): CloseSession, ctx: &mut Self::Context) {
@@ -364,6 +387,7 @@ impl Handler<DescribeSession> for PeerSession {
         actix::MessageResult(SessionInfo {
             session: about.session,
             peer: about.peer,
+            path: about.path,
             address: about.address,
             listen: about.listen.clone(),
             dialled: about.dialler == Dialler::Us,
@@ -371,6 +395,9 @@ impl Handler<DescribeSession> for PeerSession {
             files: self.state.their_files().collect(),
             received: self.traffic.received(),
             sent: self.traffic.sent(),
+            retired: self.state.is_retired(),
+            // The table of connections knows.
+            reason: None,
             round_trip_ms: self
                 .state
                 .window()

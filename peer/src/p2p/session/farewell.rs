@@ -2,9 +2,10 @@
 
 use super::{
     close::CloseReason,
+    handle::About,
     news::{ChunkEvent, ChunkNews, Detached},
 };
-use crate::{connection::state::SessionId, orphan::Orphans};
+use crate::{connection::state::SessionId, event::PathKind, orphan::Orphans};
 use actix::Recipient;
 use p2p_shared::id::{FileHash, PublicKey};
 use std::{collections::HashMap, time::Instant};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 pub(super) struct Farewell {
     session: SessionId,
     peer: PublicKey,
+    path: PathKind,
     /// Who fetches which file.
     owners: HashMap<FileHash, Recipient<ChunkEvent>>,
     orphans: Orphans,
@@ -22,10 +24,11 @@ pub(super) struct Farewell {
 }
 
 impl Farewell {
-    pub(super) fn new(session: SessionId, peer: PublicKey, closed: oneshot::Sender<CloseReason>) -> Self {
+    pub(super) fn new(about: &About, closed: oneshot::Sender<CloseReason>) -> Self {
         Self {
-            session,
-            peer,
+            session: about.session,
+            peer: about.peer,
+            path: about.path,
             owners: HashMap::new(),
             orphans: Orphans::default(),
             reason: None,
@@ -45,6 +48,7 @@ impl Farewell {
             owner.do_send(ChunkEvent {
                 session: self.session,
                 peer: self.peer,
+                path: self.path,
                 file,
                 news,
             });

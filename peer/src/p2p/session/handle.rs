@@ -9,12 +9,13 @@ use super::{
     close::CloseReason,
     messages::{
         AnnounceChunk, AttachFile, CancelChunk, CloseSession, DescribeSession, DetachFile, NamePeers,
-        RequestChunks, RequestHashes, ServeFile, SetInterest,
+        RequestChunks, RequestHashes, RetireSession, ServeFile, SetInterest,
     },
     news::{ChunkEvent, SessionInfo},
 };
 use crate::{
     connection::state::{Dialler, SessionId},
+    event::PathKind,
     p2p::shelf::Shared,
 };
 use actix::{Addr, Recipient};
@@ -40,6 +41,8 @@ pub struct About {
     pub peer: PublicKey,
     /// Which side dialled.
     pub dialler: Dialler,
+    /// By which kind of path.
+    pub path: PathKind,
     /// The other end of the connection.
     pub address: Option<SocketAddr>,
     /// Where the peer listens: what it said, with the address it is seen at where it said "here".
@@ -105,6 +108,11 @@ impl SessionHandle {
     /// Names others who share a public file.
     pub fn name_peers(&self, file: FileHash, peers: Vec<PeerHint>) {
         self.address.do_send(NamePeers { file, peers });
+    }
+
+    /// Is used for nothing new from now on: closes itself when nothing is outstanding any more.
+    pub fn retire(&self) {
+        self.address.do_send(RetireSession);
     }
 
     /// Ends the session.

@@ -17,7 +17,7 @@ fn hold(side: &mut Side, chunk: u32) {
 }
 
 fn tick(side: &mut Side, now: Instant) {
-    let actions = side.state.on_tick(now);
+    let actions = side.state.on_tick(Answered::default(), now);
     side.carry_out(actions);
 }
 

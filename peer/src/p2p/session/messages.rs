@@ -89,6 +89,11 @@ pub(super) struct NamePeers {
     pub peers: Vec<PeerHint>,
 }
 
+/// Another session with the peer is used from now on: end when nothing is outstanding.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct RetireSession;
+
 /// End the session.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what may be said ([`p2p_shared::protocol`]), what is said and answered ([`state`], and what follows
 //! from what the peer says, `incoming`), about which file ([`attachment`]), how much may be asked ([`window`],
-//! [`requests`]), whether the other side is still there ([`liveness`]), how a session ends ([`close`]), what it reports
+//! [`requests`]), whether the other side is still there ([`liveness`]), the end of one that another replaces (`retiring`), how a session ends ([`close`]), what it reports
 //! ([`news`]). Around that: the actor, the tasks that read, write and serve, and the [`SessionHandle`].
 
 mod actor;
@@ -15,6 +15,7 @@ pub mod liveness;
 mod messages;
 pub mod news;
 pub mod requests;
+mod retiring;
 mod server;
 mod start;
 pub mod state;

@@ -4,7 +4,7 @@
 //! a session is [`SessionNews::Closed`], however it ends.
 
 use super::close::CloseReason;
-use crate::{connection::state::SessionId, download::source::Room, storage::ReceivedChunk};
+use crate::{connection::state::SessionId, download::source::Room, event::PathKind, storage::ReceivedChunk};
 use p2p_shared::{
     bitfield::Bitfield,
     id::{ChunkHash, ChunkIndex, FileHash, PublicKey},
@@ -20,6 +20,8 @@ pub struct ChunkEvent {
     pub session: SessionId,
     /// With whom.
     pub peer: PublicKey,
+    /// By which kind of path.
+    pub path: PathKind,
     /// Which file.
     pub file: FileHash,
     /// What.
@@ -117,6 +119,10 @@ pub enum SessionNews {
         /// Who, and where.
         peers: Vec<PeerHint>,
     },
+    /// Something is owed, and nothing was heard for so long; said again as long as that is so.
+    Quiet(Duration),
+    /// The peer was heard again.
+    HeardAgain,
     /// The session is over. Always the last.
     Closed(CloseReason),
 }
@@ -128,6 +134,8 @@ pub struct SessionInfo {
     pub session: SessionId,
     /// Who is at the other end.
     pub peer: PublicKey,
+    /// By which kind of path.
+    pub path: PathKind,
     /// The other end of the connection.
     pub address: Option<SocketAddr>,
     /// Where the peer says it listens.
@@ -142,6 +150,10 @@ pub struct SessionInfo {
     pub received: u64,
     /// Plain bytes of chunks sent.
     pub sent: u64,
+    /// Used for nothing new: another session with the peer is.
+    pub retired: bool,
+    /// Why this path; nothing where another session with the peer is used.
+    pub reason: Option<&'static str>,
     /// Milliseconds of one round trip, when it was measured.
     pub round_trip_ms: Option<f64>,
 }

@@ -84,8 +84,8 @@ impl Pair {
             Step::Deliver(to_a) => self.deliver(to_a),
             Step::Tick => {
                 self.now += Duration::from_millis(700);
-                self.act(true, SessionState::on_tick);
-                self.act(false, SessionState::on_tick);
+                self.act(true, |state, now| state.on_tick(Answered::default(), now));
+                self.act(false, |state, now| state.on_tick(Answered::default(), now));
             }
         }
     }

@@ -55,6 +55,7 @@ pub fn start(greeted: Greeted, session: SessionId, dialler: Dialler, parts: &Ses
         session,
         peer: greeted.remote,
         dialler,
+        path: greeted.path,
         address: greeted.address,
         listen: listening(&greeted.hello.listen, greeted.address),
         agent: greeted.hello.agent.clone(),
@@ -69,11 +70,13 @@ pub fn start(greeted: Greeted, session: SessionId, dialler: Dialler, parts: &Ses
         tasks,
         shelf: Arc::clone(&parts.shelf),
         opened: HashMap::new(),
-        farewell: Farewell::new(session, about.peer, closed),
+        farewell: Farewell::new(&about, closed),
         reports,
         traffic,
         stalled: streams.stalled,
         owing: streams.owing,
+        heard: streams.heard,
+        ticked: None,
     };
     let (address, life) = spawn_life(64, |ctx| {
         <PeerSession as StreamHandler<Ends>>::add_stream(stream_of(streams.ends), ctx);

@@ -8,9 +8,10 @@
 use super::{
     attachment::{Attachment, Fetch, Wanted},
     close::CloseReason,
-    liveness::{Liveness, Pulse},
+    liveness::{Beat, Liveness},
     news::{ChunkNews, Detached, SessionNews},
     requests::{Put, Requests},
+    retiring::Retirement,
     window::Window,
 };
 use crate::download::source::Room;
@@ -86,6 +87,10 @@ pub struct SessionState {
     pub(super) files: BTreeMap<FileHash, Attachment>,
     pub(super) requests: Requests,
     pub(super) liveness: Liveness,
+    /// Bytes heard when it was looked last.
+    heard: u64,
+    /// Another session with the peer is used.
+    pub(super) retirement: Option<Retirement>,
     /// They answer no requests of ours.
     pub(super) choked: bool,
     /// We answer no requests of theirs.
@@ -121,6 +126,8 @@ impl SessionState {
             files: BTreeMap::new(),
             requests: Requests::default(),
             liveness: Liveness::new(now),
+            heard: 0,
+            retirement: None,
             choked: true,
             choking: true,
             accepted: 0,
@@ -422,13 +429,25 @@ impl SessionState {
         self.liveness.on_own_pause(length);
     }
 
-    /// Time passed.
-    pub fn on_tick(&mut self, now: Instant) -> Vec<Action> {
+    /// So many bytes were heard so far, of whole records or not.
+    pub fn on_bytes(&mut self, heard: u64, now: Instant) {
+        if std::mem::replace(&mut self.heard, heard) != heard {
+            self.liveness.on_heard(now);
+        }
+    }
+
+    /// Time passed; `answered` is how much of theirs was answered by now.
+    pub fn on_tick(&mut self, answered: Answered, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        match self.liveness.on_tick(now) {
-            Pulse::Dead => return vec![Action::Close(CloseReason::Silent)],
-            Pulse::Ping(nonce) => actions.push(Action::Send(PeerMessage::Ping { nonce })),
-            Pulse::Fine => {}
+        match self.liveness.on_tick(self.is_owed(), now) {
+            Beat::Dead => return vec![Action::Close(CloseReason::Silent)],
+            Beat::Pulse { ping, news } => {
+                actions.extend(ping.map(|nonce| Action::Send(PeerMessage::Ping { nonce })));
+                actions.extend(news.map(Action::Report));
+            }
+        }
+        if self.is_retirement_over(answered, now) {
+            return vec![Action::Close(CloseReason::Redundant)];
         }
         if !self.files.is_empty() {
             self.idle_since = now;

@@ -449,17 +449,17 @@ fn the_end_tells_every_owner_what_is_unfinished() {
 
 #[test]
 fn a_silent_peer_is_given_up_and_an_idle_session_closed() {
-    let start = Instant::now();
+    let (start, answered) = (Instant::now(), Answered::default());
     let mut state = SessionState::new(start);
-    let actions = state.on_tick(start + Duration::from_secs(20));
+    let actions = state.on_tick(answered, start + Duration::from_secs(20));
     assert!(matches!(actions[..], [Action::Close(CloseReason::Silent)]));
     let mut state = SessionState::new(start);
     for second in 0..60 {
         let now = start + Duration::from_secs(second);
-        state.on_message(PeerMessage::Pong { nonce: 0 }, Answered::default(), now);
-        assert!(!matches!(state.on_tick(now)[..], [Action::Close(_)]));
+        state.on_message(PeerMessage::Pong { nonce: 0 }, answered, now);
+        assert!(!matches!(state.on_tick(answered, now)[..], [Action::Close(_)]));
     }
-    let actions = state.on_tick(start + Duration::from_secs(60));
+    let actions = state.on_tick(Answered::default(), start + Duration::from_secs(60));
     assert!(matches!(
         actions[..],
         [Action::Close(CloseReason::Ours(GoodbyeReason::Idle))]
@@ -472,7 +472,7 @@ fn the_first_round_trip_is_told_to_who_fetches_once() {
     state.attach(wanted(FILE));
     for nonce in [1, 2] {
         let at = Instant::now() + Duration::from_secs(6 * nonce);
-        state.on_tick(at);
+        state.on_tick(Answered::default(), at);
         let actions = state.on_message(PeerMessage::Pong { nonce }, Answered::default(), at);
         let is_told = matches!(actions[..], [Action::Tell(FILE, ChunkNews::RoundTrip(_))]);
         assert_eq!(is_told, nonce == 1);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::p2p::{
     greeting::Greeted,
-    wire::{Owing, Record, RecordReader, Stalled},
+    wire::{Heard, Owing, Record, RecordReader, Stalled},
 };
 use futures_util::{Stream, stream};
 use p2p_shared::protocol::{GoodbyeReason, PeerMessage};
@@ -54,6 +54,7 @@ pub(super) struct Streams {
     pub ends: mpsc::Receiver<Ends>,
     pub stalled: Stalled,
     pub owing: Owing,
+    pub heard: Heard,
 }
 
 impl Tasks {
@@ -66,6 +67,7 @@ impl Tasks {
         // One chunk waits while one is written and one is read.
         let (chunks_in, chunks) = mpsc::channel(1);
         let (stalled, owing) = (greeted.reader.stalled(), greeted.reader.owing());
+        let heard = greeted.reader.heard();
         let over = CancellationToken::new();
         let server = Server {
             orders: orders_out,
@@ -97,6 +99,7 @@ impl Tasks {
             ends,
             stalled,
             owing,
+            heard,
         };
         (tasks, streams)
     }

@@ -1,0 +1,32 @@
+//! By which paths the owner lets single files be fetched, kept over a restart: what was to go through relays only must not
+//! take another way because the daemon was started anew.
+
+use super::{note::Book, orders::Orders};
+use crate::{connection::Policy, error::Failure};
+use p2p_shared::id::FileHash;
+use std::path::Path;
+
+/// The policies of files, where they are not the peer's own.
+pub(super) type Policies = Book<Policy>;
+
+/// Those of the data folder.
+pub(super) fn open(data: &Path) -> Result<Policies, Failure> {
+    Book::open(
+        data,
+        "policies.json",
+        "say --policy again of what is not to be reached in every way",
+    )
+}
+
+impl Orders {
+    /// By which paths `file` is fetched, beside what holds for the whole peer.
+    pub(super) fn policy_of(&self, file: &FileHash) -> Policy {
+        self.parts.policies.of(file).unwrap_or_default()
+    }
+
+    /// From now on it is fetched by these.
+    pub(super) async fn set_policy(&self, file: FileHash, policy: Policy) -> Result<(), Failure> {
+        let noted = (policy != Policy::default()).then_some(policy);
+        self.parts.policies.set(file, noted).await
+    }
+}
