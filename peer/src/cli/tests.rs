@@ -92,6 +92,7 @@ fn every_flag_has_a_key_in_the_file() {
         "listen",
         "stun",
         "no-port-mapping",
+        "proxy",
         "api",
     ];
     for (command, flag) in flags() {
@@ -106,6 +107,7 @@ fn every_flag_has_a_key_in_the_file() {
             "timeout" => "1",
             "tracker" => "[\"http://h:1\"]",
             "stun" => "[\"stun:h\"]",
+            "proxy" => "\"http://h:1\"",
             "listen" | "api" => "\"127.0.0.1:1\"",
             "hash" => "\"blake3\"",
             "log-format" => "\"json\"",
