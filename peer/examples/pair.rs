@@ -148,6 +148,7 @@ fn node(data: &Path) -> Outcome<Node> {
         listener,
         policy: Policy::Auto,
         relays: None,
+        punching: None,
     };
     let connections = connection::start(&mut supervisor, parts);
     let parts = DownloadParts {

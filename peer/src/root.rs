@@ -43,7 +43,7 @@ use crate::{
     api::{self, LocalApi},
     client::{self, Told, TrackerClientHandle},
     config::{Config, Mode},
-    connection::{self, ConnectionParts, Policy, Relays, direct::Caller},
+    connection::{self, ConnectionParts, Policy, PunchParts, Relays, direct::Caller},
     download::DownloadParts,
     error::Failure,
     p2p::{greeting::hello, session::SessionParts},
@@ -178,6 +178,11 @@ async fn start_children(
             listener: Some(listener).filter(|_| !is_hidden),
             policy: config.policy,
             relays: Some(relays),
+            punching: (!is_hidden).then(|| PunchParts {
+                udp: udp.clone(),
+                client: client.clone(),
+                stun: config.udp.stun.clone(),
+            }),
         },
     );
     let parts = DownloadParts {

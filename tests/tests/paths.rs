@@ -1,7 +1,7 @@
 //! The paths by which two peers talk, with real programs: through the relay where there is no other way, better as soon as
 //! there is, back on the relay when the better one is cut; and nothing that was checked is fetched twice.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,11 @@ use p2p_tests::tree;
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
+
+/// Where peers are that nobody can punch a hole to: a machine's own loopback is no candidate.
+const LOOPBACK: &str = "127.0.0.1:0";
+/// Where they are found at the machine's addresses.
+const EVERYWHERE: &str = "0.0.0.0:0";
 
 /// A source, somebody who shares it and tells everybody to come by a proxy, and who fetches it.
 struct Scene {
@@ -36,6 +41,11 @@ fn nowhere() -> SocketAddr {
 impl Scene {
     /// The relay lets nobody send more than so many bytes a second.
     fn new(size: u64, relay_rate: u64) -> Self {
+        Self::listening_at(LOOPBACK, size, relay_rate)
+    }
+
+    /// With the sharer at this address.
+    fn listening_at(listen: &str, size: u64, relay_rate: u64) -> Self {
         let lab = Lab::new();
         let rate = relay_rate.to_string();
         let tracker = Tracker::start_with(&lab, |launch| launch.arg("--relay-rate").arg(rate));
@@ -44,7 +54,10 @@ impl Scene {
         let proxy = Proxy::to(nowhere());
         let sharer = Peer::new(&lab, "sharer").tracker(&tracker);
         let announce = proxy.address().to_string();
-        let program = sharer.share(&source).arg("--announce").arg(announce).start();
+        let program = sharer
+            .share(&source)
+            .args(["--listen", listen, "--no-port-mapping", "--announce", &announce])
+            .start();
         let (listens, _) = program.wait_err(0, "where it listens", listening);
         proxy.retarget(listens);
         Self {
@@ -80,7 +93,8 @@ impl Scene {
             "a chunk was fetched twice"
         );
         let outcome = Outcome::of(&ended);
-        assert_eq!(outcome.direct + outcome.relayed, self.sharing.size, "{outcome:?}");
+        let all = outcome.direct + outcome.punched + outcome.relayed;
+        assert_eq!(all, self.sharing.size, "{outcome:?}");
         outcome
     }
 }
@@ -88,6 +102,7 @@ impl Scene {
 #[derive(Debug)]
 struct Outcome {
     direct: u64,
+    punched: u64,
     relayed: u64,
     paths: Vec<String>,
 }
@@ -105,6 +120,7 @@ impl Outcome {
         paths.dedup();
         Self {
             direct: bytes("direct"),
+            punched: bytes("punched"),
             relayed: bytes("relayed"),
             paths,
         }
@@ -142,6 +158,32 @@ fn a_sharer_that_nobody_can_connect_to_is_fetched_from_through_the_relay() {
     let outcome = scene.check(scene.fetch(&[]));
     assert_eq!((outcome.direct, outcome.relayed), (0, 64 * MIB), "{outcome:?}");
     assert_eq!(outcome.paths, ["relayed"]);
+}
+
+/// There is no NAT in the way here, so this is about the whole way to a punched session; the laboratory has the NATs.
+#[test]
+fn two_that_neither_can_connect_to_punch_a_hole_and_leave_the_relay() {
+    if !has_own_address() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "this machine has no address but loopback"
+        );
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    }
+    let scene = Scene::listening_at(EVERYWHERE, 64 * MIB, 2 * MIB);
+    scene.block();
+    let get = scene.fetch(&["--listen", EVERYWHERE, "--no-port-mapping"]);
+    wait_path(&get, 0, "punched");
+    let outcome = scene.check(get);
+    assert!(outcome.punched >= 16 * MIB && outcome.direct == 0, "{outcome:?}");
+}
+
+/// Whether a packet to somewhere else would leave from another address than loopback.
+fn has_own_address() -> bool {
+    let socket = UdpSocket::bind(EVERYWHERE).unwrap();
+    let is_own = |address: SocketAddr| !address.ip().is_loopback() && !address.ip().is_unspecified();
+    socket.connect("192.0.2.1:9").is_ok() && socket.local_addr().is_ok_and(is_own)
 }
 
 #[test]

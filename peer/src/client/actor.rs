@@ -167,6 +167,7 @@ impl TrackerClient {
                     self.publish(tracker, |status| {
                         status.observed = Some(answer.observed_address);
                         status.relay = relay;
+                        status.udp_ports = answer.udp_ports;
                         status.error = None;
                         status.announced.clear();
                     });

@@ -23,6 +23,8 @@ pub struct TrackerStatus {
     pub(crate) token: Option<Arc<str>>,
     /// Its relay, while there is a registration.
     pub(crate) relay: Option<RelayAddress>,
+    /// The UDP ports on which its host answers STUN.
+    pub(crate) udp_ports: Vec<u16>,
     /// Where the tracker sees this peer.
     pub observed: Option<IpAddr>,
     /// What the last call failed with; none after a success.

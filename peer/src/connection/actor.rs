@@ -61,7 +61,8 @@ impl ConnectionManager {
     pub(super) fn new(host: Host) -> Self {
         let me = host.caller.identity.public_key();
         let seed = RandomState::new().hash_one(me);
-        let table = Connections::new(me, Limits::default(), host.policy, seed);
+        let mut table = Connections::new(me, Limits::default(), host.policy, seed);
+        table.set_udp(host.puncher.is_some());
         Self {
             host,
             table,

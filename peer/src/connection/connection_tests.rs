@@ -40,6 +40,7 @@ impl Node {
             listener: Some(listener),
             policy: Policy::Auto,
             relays: None,
+            punching: None,
         };
         let table = start(&mut supervisor, parts);
         Self {

@@ -12,6 +12,7 @@ use super::{
     messages::AttemptFailed,
     path::Attempt,
     policy::Policy,
+    punching::{NoHole, Puncher},
     relayed::{self, TunnelError},
     roster::{Origin, SharedRoster},
     state::Dialler,
@@ -45,6 +46,8 @@ pub(super) struct Host {
     pub policy: Policy,
     /// The way to relays, if there are any.
     pub relays: Option<RelayHandle>,
+    /// Who talks about punching, if there is a UDP port.
+    pub puncher: Option<Puncher>,
     /// The table, for what it has to know. Empty until it was started.
     pub table: watch::Receiver<Option<Handle<ConnectionManager>>>,
 }
@@ -67,6 +70,8 @@ pub(super) enum AttemptError {
     Dial(#[from] DialError),
     #[error(transparent)]
     Tunnel(#[from] TunnelError),
+    #[error(transparent)]
+    Punch(#[from] NoHole),
     #[error("there is no way to try this")]
     NoWay,
 }
@@ -85,20 +90,26 @@ impl Host {
     /// Tries to reach a peer.
     pub(super) fn reach(&self, target: Target) {
         let Target { attempt, key, .. } = target;
-        self.roster.look().on_try(key, attempt);
+        {
+            let mut roster = self.roster.look();
+            roster.on_try(key, attempt);
+            if target.policy == Policy::RelayOnly {
+                roster.hide_from(key);
+            }
+        }
         let host = self.clone();
         tokio::spawn(async move {
             let trying = host.clone();
             // In a task of its own: should it panic, the attempt has failed like any other.
             match tokio::spawn(async move { trying.attempt(target).await }).await {
-                Ok(Ok(greeted)) => host.begin(greeted, Dialler::Us).await,
+                Ok(Ok((greeted, dialler))) => host.begin(greeted, dialler).await,
                 Ok(Err(error)) => host.on_failed(key, attempt, error).await,
                 Err(panicked) => host.on_failed(key, attempt, panicked).await,
             }
         });
     }
 
-    async fn attempt(&self, target: Target) -> Result<Greeted, AttemptError> {
+    async fn attempt(&self, target: Target) -> Result<(Greeted, Dialler), AttemptError> {
         let Target {
             attempt,
             key,
@@ -106,12 +117,15 @@ impl Host {
             relays,
             policy,
         } = target;
-        match (attempt, &self.relays) {
-            (Attempt::Dial, _) => Ok(dial(&self.caller, &key, &addresses).await?),
-            (Attempt::Tunnel, Some(way)) => {
-                Ok(relayed::reach(way, &self.caller, key, &relays, policy).await?)
+        let ours = |greeted| (greeted, Dialler::Us);
+        match (attempt, &self.relays, &self.puncher) {
+            (Attempt::Dial, ..) => Ok(ours(dial(&self.caller, &key, &addresses).await?)),
+            (Attempt::Tunnel, Some(way), _) => {
+                let greeted = relayed::reach(way, &self.caller, key, &relays, policy).await?;
+                Ok(ours(greeted))
             }
-            (Attempt::Tunnel | Attempt::Punch, _) => Err(AttemptError::NoWay),
+            (Attempt::Punch, _, Some(puncher)) => Ok(puncher.reach(&self.caller, key, &relays).await?),
+            (Attempt::Tunnel | Attempt::Punch, ..) => Err(AttemptError::NoWay),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order: the words ([`policy`], [`hint`], `terms`), the ways to one peer ([`path`], [`redial`]), the sessions with one
 //! peer ([`links`]), the table of all ([`state`], `peers`, [`dialling`]), why a path is used ([`reason`]), peers that peers
-//! name ([`gossip`]), dialling itself ([`direct`]), and what goes through relays ([`relayed`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
+//! name ([`gossip`]), dialling itself ([`direct`]), what goes through relays ([`relayed`]), and how holes are punched ([`punching`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
 //! from what no crash of it can take (`roster`: sessions, dials, bans), and the `host`, who begins sessions beside it.
 
 mod actor;
@@ -18,6 +18,7 @@ mod messages;
 pub mod path;
 mod peers;
 pub mod policy;
+pub mod punching;
 pub mod reason;
 pub mod redial;
 pub mod relayed;
@@ -29,6 +30,7 @@ pub use handle::ConnectionManagerHandle;
 pub use hint::{Hint, RelayAddress};
 pub use messages::SwarmEvent;
 pub use policy::Policy;
+pub use punching::PunchParts;
 pub use relayed::Relays;
 
 use crate::p2p::session::{SessionParts, close::CloseReason};
@@ -40,6 +42,7 @@ use p2p_shared::{
     protocol::GoodbyeReason,
     supervision::{ChildSpec, Supervisor},
 };
+use punching::Puncher;
 use roster::SharedRoster;
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
@@ -61,6 +64,8 @@ pub struct ConnectionParts {
     pub policy: Policy,
     /// The relays, and what comes through them; nothing, if there are none.
     pub relays: Option<Relays>,
+    /// The UDP port, and who says how others see it; nothing: no hole is punched.
+    pub punching: Option<PunchParts>,
 }
 
 /// Starts the table of connections under `supervisor`. Whoever knocks at the listener is let in from now on.
@@ -71,6 +76,8 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
     let (table, itself) = watch::channel(None);
     let goodbyes = parts.sessions.goodbyes.clone();
     let roster = SharedRoster::default();
+    let relays = parts.relays.as_ref().map(|relays| relays.handle.clone());
+    let puncher = parts.punching.zip(relays.clone());
     let host = Host {
         caller: parts.caller,
         sessions: parts.sessions,
@@ -78,7 +85,8 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
         roster: roster.clone(),
         table: itself,
         policy: parts.policy,
-        relays: parts.relays.as_ref().map(|relays| relays.handle.clone()),
+        relays,
+        puncher: puncher.map(|(parts, relays)| Puncher::start(parts, relays)),
     };
     let (for_table, at_end) = (host.clone(), host.clone());
     let spec = ChildSpec::new("ConnectionManager", move |_| {

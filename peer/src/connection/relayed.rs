@@ -100,10 +100,7 @@ impl Host {
             while let Some(news) = news.recv().await {
                 match news {
                     RelayNews::Incoming(incoming) => host.meet(incoming),
-                    RelayNews::Signal { from, at, .. } => {
-                        // Holes are not punched yet: the other side goes on without an answer.
-                        tracing::debug!(peer = %from, relay = %at, "a signal without anybody to hear it");
-                    }
+                    RelayNews::Signal { from, at, sealed } => host.on_signal(from, at, &sealed),
                     RelayNews::Undelivered { peer, at } => {
                         tracing::debug!(%peer, relay = %at, "a signal found nobody");
                     }

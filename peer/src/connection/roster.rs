@@ -36,6 +36,8 @@ pub(super) struct Roster<S> {
     sessions: BTreeMap<SessionId, Guest<S>>,
     attempts: BTreeSet<(PublicKey, Attempt)>,
     banned: BTreeSet<PublicKey>,
+    /// Who is not to learn where we are.
+    hidden: BTreeSet<PublicKey>,
     last: SessionId,
     /// Why nobody is let in any more.
     closed: Option<CloseReason>,
@@ -72,6 +74,7 @@ impl<S> Default for Roster<S> {
             sessions: BTreeMap::new(),
             attempts: BTreeSet::new(),
             banned: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             last: SessionId(0),
             closed: None,
         }
@@ -134,6 +137,16 @@ impl<S: Clone> Roster<S> {
     /// Nobody deals with this peer any more.
     pub(super) fn ban(&mut self, peer: PublicKey) {
         self.banned.insert(peer);
+    }
+
+    /// This peer does not learn where we are, until the program ends: something is wanted of it through relays only.
+    pub(super) fn hide_from(&mut self, peer: PublicKey) {
+        self.hidden.insert(peer);
+    }
+
+    /// Whether it does not.
+    pub(super) fn is_hidden_from(&self, peer: &PublicKey) -> bool {
+        self.hidden.contains(peer)
     }
 
     /// Lets nobody in from now on; the sessions that are to be ended.
@@ -216,6 +229,13 @@ mod tests {
         roster.on_failed(OTHER, dial);
         roster.on_failed(PEER, tunnel);
         assert_eq!(roster.muster().attempts, []);
+    }
+
+    #[test]
+    fn who_is_not_to_learn_where_we_are_is_remembered() {
+        let mut roster = Roster::<()>::default();
+        roster.hide_from(PEER);
+        assert!(roster.is_hidden_from(&PEER) && !roster.is_hidden_from(&OTHER));
     }
 
     #[test]

@@ -152,6 +152,7 @@ impl Node {
             listener: Some(listener),
             policy: Policy::Auto,
             relays: None,
+            punching: None,
         };
         let connections = connection::start(&mut supervisor, parts);
         Self {

@@ -1,0 +1,380 @@
+//! Paths through NATs: what two peers say to each other through a relay before they punch, and what comes of it.
+//!
+//! Promises one conversation at a time with a peer, at most [`CONVERSATIONS`] in all, each with an end within seconds;
+//! that offers of others are answered unless the policy, or a file that is wanted of that very peer through relays only, hides
+//! where we are; and that whoever is at the other end of the hole proves its key before a session begins. When a round
+//! begins is the [schedule](p2p_shared::holepunch::schedule)'s to decide, when it is tried again [`super::path`]'s.
+
+use super::{direct::Caller, hint::RelayAddress, host::Host, state::Dialler};
+use crate::{
+    client::{TrackerClientHandle, addresses::reachable},
+    event::PathKind,
+    p2p::greeting::{Greeted, GreetingError, answer, greet},
+    relay::{RelayHandle, SignalError},
+    udp::{PunchError, PunchedPath, StunServer, UdpHandle, mapping::MappingStatus},
+};
+use p2p_shared::{
+    crypto::{
+        handshake::Carrier,
+        sealed::{self, SealedError},
+    },
+    holepunch::{
+        burst::Round,
+        candidate::{Candidate, CandidateKind, Loopback},
+        probe::Role,
+        schedule::{Ours, Schedule, ScheduleAction},
+        signal::{PunchSignal, RoundNonce},
+    },
+    id::PublicKey,
+    protocol::EncodeError,
+};
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time,
+};
+
+/// Conversations about punching at a time.
+const CONVERSATIONS: usize = 64;
+/// Signals of one peer that wait: an honest one sends three a round.
+const SIGNALS: usize = 8;
+/// How long the other end of a hole may take to prove who it is.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How often it is looked where we are; NATs forget a mapping that is not used within half a minute.
+const LOOK: Duration = Duration::from_secs(25);
+/// How long a conversation waits for the first look.
+const FIRST_LOOK: Duration = Duration::from_secs(4);
+
+/// What punching is started with.
+pub struct PunchParts {
+    /// The UDP port.
+    pub udp: UdpHandle,
+    /// Where trackers are, and what they answer STUN on.
+    pub client: TrackerClientHandle,
+    /// Further servers that say how others see us.
+    pub stun: Vec<StunServer>,
+}
+
+/// Why no hole was punched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoHole {
+    #[error("there is a conversation about it already, or too many of them")]
+    Busy,
+    #[error("no relay to say it through")]
+    NoRelay,
+    #[error("the other side did not answer")]
+    NoAnswer,
+    #[error("there is no UDP socket")]
+    NoSocket,
+    #[error("no randomness: {0}")]
+    Random(getrandom::Error),
+    #[error(transparent)]
+    Seal(#[from] SealedError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    #[error(transparent)]
+    Punch(#[from] PunchError),
+    #[error(transparent)]
+    Greeting(#[from] GreetingError),
+    #[error("somebody else is at the other end of the hole")]
+    SomebodyElse,
+}
+
+/// Who talks with whom about punching. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct Puncher {
+    udp: UdpHandle,
+    relays: RelayHandle,
+    candidates: watch::Receiver<Option<Arc<[Candidate]>>>,
+    conversations: Arc<Mutex<HashMap<PublicKey, mpsc::Sender<PunchSignal>>>>,
+}
+
+/// One conversation; over when dropped.
+struct Conversation {
+    puncher: Puncher,
+    key: PublicKey,
+    signals: mpsc::Receiver<PunchSignal>,
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.puncher.lock().remove(&self.key);
+    }
+}
+
+impl Puncher {
+    /// Looks where we are from now on.
+    pub(super) fn start(parts: PunchParts, relays: RelayHandle) -> Self {
+        let (found, candidates) = watch::channel(None);
+        let udp = parts.udp.clone();
+        tokio::spawn(look_around(parts, found));
+        Self {
+            udp,
+            relays,
+            candidates,
+            conversations: Arc::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PublicKey, mpsc::Sender<PunchSignal>>> {
+        // Only whole entries are put in and taken out.
+        self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, key: PublicKey) -> Result<Conversation, NoHole> {
+        let mut conversations = self.lock();
+        if conversations.len() >= CONVERSATIONS || conversations.contains_key(&key) {
+            return Err(NoHole::Busy);
+        }
+        let (tell, signals) = mpsc::channel(SIGNALS);
+        conversations.insert(key, tell);
+        Ok(Conversation {
+            puncher: self.clone(),
+            key,
+            signals,
+        })
+    }
+
+    /// A signal for a conversation that goes on; back, if there is none.
+    fn pass(&self, from: &PublicKey, signal: PunchSignal) -> Option<PunchSignal> {
+        match self.lock().get(from) {
+            // One too many is lost, as any signal may be.
+            Some(conversation) => {
+                conversation.try_send(signal).ok();
+                None
+            }
+            None => Some(signal),
+        }
+    }
+
+    /// Punches a hole to `key`, asking for it through the first of these relays.
+    pub(super) async fn reach(
+        &self,
+        caller: &Caller,
+        key: PublicKey,
+        at: &[RelayAddress],
+    ) -> Result<(Greeted, Dialler), NoHole> {
+        let at = at.first().ok_or(NoHole::NoRelay)?;
+        self.begin(key)?.hold(caller, at, None).await
+    }
+}
+
+impl Conversation {
+    /// From the first word, ours or `heard`, to a greeted connection.
+    async fn hold(
+        mut self,
+        caller: &Caller,
+        at: &RelayAddress,
+        heard: Option<PunchSignal>,
+    ) -> Result<(Greeted, Dialler), NoHole> {
+        let candidates = self.candidates().await;
+        let mut schedule = Schedule::new(&caller.identity.public_key(), self.key);
+        let mut heard = heard;
+        if heard.is_none() {
+            schedule.want(now());
+        }
+        loop {
+            let ours = self.ours(caller, &candidates)?;
+            let actions = match heard.take() {
+                Some(signal) => schedule.on_signal(now(), &ours, signal),
+                None => schedule.on_tick(now(), &ours),
+            };
+            if let Some(round) = self.say(caller, at, actions).await? {
+                let punched = self.puncher.udp.punch(round).await?;
+                return self.greet(caller, punched).await;
+            }
+            let deadline = schedule.deadline().ok_or(NoHole::NoAnswer)?;
+            let signal = time::timeout_at(deadline.into(), self.signals.recv()).await;
+            heard = Some(signal.ok().flatten().ok_or(NoHole::NoAnswer)?);
+        }
+    }
+
+    async fn candidates(&self) -> Arc<[Candidate]> {
+        let mut candidates = self.puncher.candidates.clone();
+        let first = time::timeout(FIRST_LOOK, candidates.wait_for(Option::is_some)).await;
+        let found = first.ok().and_then(Result::ok).and_then(|found| found.clone());
+        // Without any of our own: the other side's may do.
+        found.unwrap_or_default()
+    }
+
+    fn ours<'a>(&self, caller: &'a Caller, candidates: &'a [Candidate]) -> Result<Ours<'a>, NoHole> {
+        let mut nonce = RoundNonce([0; 16]);
+        getrandom::fill(&mut nonce.0).map_err(NoHole::Random)?;
+        Ok(Ours {
+            identity: &caller.identity,
+            certificate: self.puncher.udp.certificate().ok_or(NoHole::NoSocket)?,
+            candidates,
+            loopback: Loopback::Refused,
+            nonce,
+        })
+    }
+
+    /// Says what is to be said; the round that begins, if one does.
+    async fn say(
+        &self,
+        caller: &Caller,
+        at: &RelayAddress,
+        actions: Vec<ScheduleAction>,
+    ) -> Result<Option<Round>, NoHole> {
+        let mut begun = None;
+        for action in actions {
+            match action {
+                ScheduleAction::Send(signal) => {
+                    let sealed = sealed::seal(&caller.identity, &self.key, &signal.encode()?)?;
+                    self.puncher.relays.signal(at, self.key, sealed).await?;
+                }
+                ScheduleAction::Begin(round) => begun = Some(round),
+            }
+        }
+        Ok(begun)
+    }
+
+    async fn greet(&self, caller: &Caller, punched: PunchedPath) -> Result<(Greeted, Dialler), NoHole> {
+        let Caller {
+            identity,
+            hello,
+            receiving,
+        } = caller.clone();
+        let (wire, carrier) = (punched.wire, Carrier::Quic);
+        let greeting = async {
+            match punched.role {
+                Role::Client => {
+                    let greeted = greet(wire, &identity, &self.key, carrier, hello, receiving).await?;
+                    Ok((greeted, Dialler::Us))
+                }
+                Role::Server => {
+                    let greeted = answer(wire, &identity, carrier, hello, receiving).await?;
+                    Ok((greeted, Dialler::Them))
+                }
+            }
+        };
+        let greeted: Result<_, GreetingError> = time::timeout(DEADLINE, greeting)
+            .await
+            .map_err(|_| NoHole::NoAnswer)?;
+        let (greeted, dialler) = greeted?;
+        if greeted.remote != self.key {
+            return Err(NoHole::SomebodyElse);
+        }
+        Ok((greeted, dialler))
+    }
+}
+
+impl Host {
+    /// Somebody has something to say about punching.
+    pub(super) fn on_signal(&self, from: PublicKey, at: RelayAddress, sealed: &[u8]) {
+        let Some(puncher) = self.puncher.clone() else {
+            return;
+        };
+        if !self.policy.allows(PathKind::Punched) || self.roster.look().is_hidden_from(&from) {
+            return;
+        }
+        let opened = sealed::open(&self.caller.identity, &from, sealed);
+        let Ok(signal) = opened.map(|bytes| PunchSignal::decode(&bytes)) else {
+            tracing::debug!(peer = %from, "a signal that cannot be opened");
+            return;
+        };
+        let Ok(signal) = signal else {
+            tracing::debug!(peer = %from, "a signal that says nothing");
+            return;
+        };
+        let Some(signal) = puncher.pass(&from, signal) else {
+            return;
+        };
+        let Ok(conversation) = puncher.begin(from) else {
+            return;
+        };
+        let host = self.clone();
+        tokio::spawn(async move {
+            match conversation.hold(&host.caller, &at, Some(signal)).await {
+                Ok((greeted, dialler)) => host.begin(greeted, dialler).await,
+                Err(error) => tracing::debug!(peer = %from, %error, "no hole was punched for a peer"),
+            }
+        });
+    }
+}
+
+/// Keeps looking where others may find our UDP port, as long as somebody wants to know.
+async fn look_around(parts: PunchParts, found: watch::Sender<Option<Arc<[Candidate]>>>) {
+    let mut trackers = parts.client.status();
+    while !found.is_closed() {
+        let candidates = look(&parts).await;
+        tracing::debug!(?candidates, "where others may find the UDP port");
+        found.send_replace(Some(candidates.into()));
+        // Who registers meanwhile may be asked.
+        let ports = |status: &crate::client::ClientStatus| -> usize {
+            status
+                .trackers
+                .values()
+                .map(|tracker| tracker.udp_ports.len())
+                .sum()
+        };
+        let known = ports(&trackers.borrow_and_update());
+        let more = trackers.wait_for(|status| ports(status) > known);
+        if let Ok(Err(_)) = time::timeout(LOOK, more).await {
+            return;
+        }
+    }
+}
+
+async fn look(parts: &PunchParts) -> Vec<Candidate> {
+    let Some(bound) = parts.udp.address() else {
+        return Vec::new();
+    };
+    let (names, mut servers) = {
+        let status = parts.client.status();
+        let status = status.borrow();
+        let servers = status
+            .trackers
+            .iter()
+            .flat_map(|(url, tracker)| StunServer::of_tracker(url, &tracker.udp_ports));
+        let servers: Vec<_> = servers.collect();
+        let names: Vec<_> = status.trackers.keys().cloned().collect();
+        (names, servers)
+    };
+    servers.extend(parts.stun.iter().cloned());
+    let mut candidates = Vec::new();
+    for listen in both_families(bound) {
+        candidates.extend(reachable(listen, &names).await.into_iter().map(own));
+    }
+    if let MappingStatus::Mapped(mapped) = &*parts.udp.mapping().borrow() {
+        candidates.push(Candidate {
+            kind: CandidateKind::Mapped,
+            address: mapped.udp,
+        });
+    }
+    let seen = parts.udp.observe(&servers).await;
+    candidates.extend(seen.into_iter().flatten().map(|seen| Candidate {
+        kind: CandidateKind::Reflexive,
+        address: seen.mapped,
+    }));
+    candidates
+}
+
+/// A socket that is bound to everything is found by IPv4 and by IPv6, if it speaks both.
+fn both_families(bound: SocketAddr) -> Vec<SocketAddr> {
+    match bound {
+        SocketAddr::V6(all) if all.ip().is_unspecified() => {
+            vec![bound, (Ipv4Addr::UNSPECIFIED, all.port()).into()]
+        }
+        _ => vec![SocketAddr::new(bound.ip().to_canonical(), bound.port())],
+    }
+}
+
+fn own(address: SocketAddr) -> Candidate {
+    let kind = match address {
+        SocketAddr::V4(_) => CandidateKind::Lan,
+        SocketAddr::V6(_) => CandidateKind::Ipv6,
+    };
+    Candidate { kind, address }
+}
+
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}
