@@ -335,10 +335,14 @@ fn change_path(name: &str) -> String {
     tree::assert_same(&source, &output.join("moved.bin"));
     // What the relay carried ends when nothing is outstanding on it any more.
     daemon.wait_err(0, "the end of the session that was replaced", |line| {
-        line.contains("another session with this peer is kept")
-            .then_some(())
+        is_replaced(line).then_some(())
     });
     end_well(daemon)
+}
+
+/// The end of a session for another one; whichever side finds first that nothing is outstanding.
+fn is_replaced(line: &str) -> bool {
+    line.contains("another session with this peer is kept") || line.contains("other side: Duplicate")
 }
 
 /// Where nobody listens: free a moment ago, and held by nobody.
