@@ -10,7 +10,11 @@ mod queue;
 
 pub use queue::{EventSink, EventStream, PROGRESS_PER_SECOND, channel};
 
-use crate::{error::Failure, operation::Verified};
+use crate::{
+    doctor::{Finding, Verdict},
+    error::Failure,
+    operation::Verified,
+};
 use p2p_shared::{
     crypto::handshake::Carrier,
     id::{FileHash, PublicKey},
@@ -40,6 +44,10 @@ pub enum Event {
     Progress(Progress),
     /// A peer is reached on another path than before (or at all).
     Path(PathLine),
+    /// Something of the network was looked at.
+    Check(Finding),
+    /// What follows from all that was looked at; the last event of a `doctor`.
+    Verdict(Verdict),
     /// Something went wrong that does not end the operation.
     Warning {
         /// Stable, for scripts: `unreadable`, `changed`, `tracker-unreachable`, …

@@ -25,6 +25,16 @@ pub struct ShareRequest {
     pub trackers: Vec<TrackerUrl>,
 }
 
+/// Look at the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoctorRequest {
+    /// Trackers to look at beside those that are in use.
+    pub trackers: Vec<TrackerUrl>,
+    /// Where a daemon would listen, if that is to be looked at.
+    pub daemon_listens: Option<SocketAddr>,
+}
+
 /// Fetch a file or folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -243,6 +253,8 @@ pub struct TrackerInfo {
 /// A connected peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionLine {
+    /// Names the session for the life of the peer's process: with one peer there may be several for a while.
+    pub session: u64,
     /// Whom.
     pub peer: PublicKey,
     /// By which kind of path.

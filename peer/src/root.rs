@@ -15,6 +15,7 @@
 //! that crashes again and again ends the peer ([`PeerHandle::failed`]), and the program exits with 70.
 
 mod copy;
+mod doctor;
 mod door;
 mod downloads;
 mod failure;
@@ -198,6 +199,10 @@ async fn start_children(
         connections,
         relays: relay_handle,
         downloads: Downloads::new(parts, Arbiter::current()),
+        udp: udp.clone(),
+        stun: config.udp.stun.clone(),
+        policy: config.policy,
+        proxy: config.tracker.proxy.clone(),
     };
     let orders = Orders::new(config, store, Some(online))?;
     if !config.api.ip().is_loopback() {

@@ -9,6 +9,7 @@
 pub mod content;
 pub mod fake_peer;
 pub mod fixtures;
+pub mod front;
 pub mod handlers;
 pub mod intermediary;
 pub mod lab;
@@ -17,6 +18,7 @@ pub mod measure;
 pub mod netlab;
 pub mod process;
 pub mod programs;
+pub mod prometheus;
 pub mod proxy;
 pub mod relay_client;
 pub mod side_by_side;

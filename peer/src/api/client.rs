@@ -2,9 +2,10 @@
 
 use super::ApiInfo;
 use crate::{
+    doctor::Verdict,
     error::Failure,
     event::{Done, Event, EventSink},
-    operation::{FilesRequest, GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
+    operation::{DoctorRequest, FilesRequest, GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
 };
 use bytes::BytesMut;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -84,6 +85,16 @@ impl LocalClient {
             _ => None,
         });
         verified.await?.ok_or_else(|| self.gone())
+    }
+
+    /// Looks at the network; findings go to `sink`.
+    pub async fn doctor(&self, request: &DoctorRequest, sink: EventSink) -> Result<Verdict, Failure> {
+        let request = self.request(Method::POST, &["doctor"])?.json(request);
+        let verdict = self.follow(request, &sink, |event| match event {
+            Event::Verdict(verdict) => Some(verdict.clone()),
+            _ => None,
+        });
+        verdict.await?.ok_or_else(|| self.gone())
     }
 
     /// The peer's shares and downloads.

@@ -1,4 +1,4 @@
-//! `DIR/api.json`: where the local API listens, and what it wants to see.
+//! `DIR/api.json`: where the local API listens, and what it wants to see; `DIR/api.token`: the latter alone.
 
 use crate::{error::Failure, root::lock::write_private_for_now};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,9 @@ use std::{
 
 /// The file in the data folder.
 const FILE_NAME: &str = "api.json";
+
+/// The token alone in a file beside it, for programs that take one from a file (Prometheus).
+const TOKEN_NAME: &str = "api.token";
 
 /// What a client of the local API needs to know.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +32,10 @@ impl std::fmt::Debug for ApiInfo {
     }
 }
 
-/// The file; taken away when this is dropped.
+/// The files; taken away when this is dropped.
 #[derive(Debug)]
 pub(crate) struct InfoFile {
-    path: PathBuf,
+    paths: [PathBuf; 2],
 }
 
 impl ApiInfo {
@@ -69,34 +72,38 @@ impl ApiInfo {
 
     /// Writes it for the owner alone.
     pub(crate) fn write(&self, data: &Path) -> Result<InfoFile, Failure> {
-        let path = data.join(FILE_NAME);
-        self.write_to(&path)?;
-        Ok(InfoFile { path })
+        let paths = [FILE_NAME, TOKEN_NAME].map(|name| data.join(name));
+        self.write_to(&paths)?;
+        Ok(InfoFile { paths })
     }
 
     /// Writes it anew if it is gone. True if it was.
     pub(crate) fn restore(&self, data: &Path) -> Result<bool, Failure> {
-        let path = data.join(FILE_NAME);
+        let paths = [FILE_NAME, TOKEN_NAME].map(|name| data.join(name));
         // A data folder that is gone as a whole is not made anew: nobody would find the lock in it.
-        if path.exists() || !data.is_dir() {
+        if paths.iter().all(|path| path.exists()) || !data.is_dir() {
             return Ok(false);
         }
-        self.write_to(&path)?;
+        self.write_to(&paths)?;
         Ok(true)
     }
 
-    fn write_to(&self, path: &Path) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::io("write", path, &error);
-        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
-        write_private_for_now(path, &text).map_err(failed)
+    fn write_to(&self, [info, token]: &[PathBuf; 2]) -> Result<(), Failure> {
+        let failed = |path: &Path, error: io::Error| Failure::io("write", path, &error);
+        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(info, error.into()))?;
+        // Commands look for the other one: when that is there, both are.
+        write_private_for_now(token, self.token.as_bytes()).map_err(|error| failed(token, error))?;
+        write_private_for_now(info, &text).map_err(|error| failed(info, error))
     }
 }
 
 impl Drop for InfoFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            // It names a port that nobody listens on; clients notice.
-            tracing::debug!(path = %self.path.display(), %error, "cannot be removed");
+        for path in &self.paths {
+            if let Err(error) = fs::remove_file(path) {
+                // It names a port that nobody listens on; clients notice.
+                tracing::debug!(path = %path.display(), %error, "cannot be removed");
+            }
         }
     }
 }

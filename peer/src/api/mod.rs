@@ -10,9 +10,11 @@
 //! |---|---|---|
 //! | `POST /v1/share` | [`ShareRequest`](crate::operation::ShareRequest) | events |
 //! | `POST /v1/get` | [`GetRequest`](crate::operation::GetRequest) | events |
+//! | `POST /v1/doctor` | [`DoctorRequest`](crate::operation::DoctorRequest) | events |
 //! | `GET /v1/shares` | | [`ShareInfo`](crate::operation::ShareInfo)s |
 //! | `DELETE /v1/shares/{id}` | | the removed [`ShareInfo`](crate::operation::ShareInfo) |
 //! | `POST /v1/shares/{id}/verify` | | events |
+//! | `GET /metrics` | | numbers in Prometheus's text format |
 //! | `GET /v1/status` | | [`PeerStatus`](crate::operation::PeerStatus) |
 
 pub mod client;

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     error::{Failure, FailureKind},
     event::{self, Event, EventSink, EventStream},
-    operation::{FilesRequest, GetRequest, ShareInfo, ShareRequest},
+    metrics,
+    operation::{DoctorRequest, FilesRequest, GetRequest, ShareInfo, ShareRequest},
     root::Orders,
 };
 use actix_web::{
@@ -35,6 +36,9 @@ const MAX_BODY: usize = 1 << 20;
 /// Connections at once; more than a person's scripts, fewer than would matter.
 const MAX_CONNECTIONS: usize = 256;
 
+/// The media type of Prometheus's text format.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// How long an idle connection is kept, and how long a client may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,7 @@ pub(crate) struct LocalApi {
     address: SocketAddr,
     /// Writes the file anew when it is gone.
     keeper: JoinHandle<()>,
+    _watch: metrics::Watch,
     _file: InfoFile,
 }
 
@@ -71,6 +76,7 @@ impl LocalApi {
         let failed =
             |error: std::io::Error| Failure::internal(format!("cannot start the local API: {error}"));
         let info = ApiInfo::new(listener.local_addr().map_err(failed)?)?;
+        let watch = metrics::Watch::start(orders.clone());
         let state = web::Data::from(Arc::new(State {
             orders,
             token: info.token.clone(),
@@ -97,6 +103,7 @@ impl LocalApi {
                         .route("/share", web::post().to(share))
                         .route("/get", web::post().to(get))
                         .route("/files", web::post().to(files))
+                        .route("/doctor", web::post().to(doctor))
                         .route("/shares", web::get().to(list))
                         .route("/shares/{id}", web::delete().to(remove))
                         .route("/shares/{id}/verify", web::post().to(verify))
@@ -104,6 +111,7 @@ impl LocalApi {
                         .route("/shares/{id}/resume", web::post().to(resume))
                         .route("/status", web::get().to(status)),
                 )
+                .route("/metrics", web::get().to(numbers))
                 .default_service(web::to(nothing_here))
         })
         .workers(1)
@@ -121,6 +129,7 @@ impl LocalApi {
             server: server.handle(),
             task: actix_rt::spawn(server),
             address,
+            _watch: watch,
             keeper: actix_rt::spawn(async move { keep(&info, &data).await }),
             _file: file,
         })
@@ -202,6 +211,16 @@ async fn files(state: web::Data<State>, request: web::Json<FilesRequest>) -> Htt
     })
 }
 
+async fn doctor(state: web::Data<State>, request: web::Json<DoctorRequest>) -> HttpResponse {
+    let request = request.into_inner();
+    stream(&state, move |orders, sink| async move {
+        sink.send(match orders.doctor(request, sink.clone()).await {
+            Ok(verdict) => Event::Verdict(verdict),
+            Err(failure) => Event::Error(failure),
+        });
+    })
+}
+
 async fn verify(state: web::Data<State>, id: web::Path<String>) -> HttpResponse {
     let id = id.into_inner();
     stream(&state, move |orders, sink| async move {
@@ -244,6 +263,11 @@ where
 async fn status(state: web::Data<State>) -> Result<HttpResponse, Answer> {
     let status = state.orders.status().await?;
     Ok(HttpResponse::Ok().json(status))
+}
+
+async fn numbers(state: web::Data<State>) -> Result<HttpResponse, Answer> {
+    let text = metrics::text(&state.orders).await?;
+    Ok(HttpResponse::Ok().content_type(PROMETHEUS).body(text))
 }
 
 async fn nothing_here() -> Result<HttpResponse, Answer> {

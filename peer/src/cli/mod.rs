@@ -7,12 +7,14 @@
 mod change;
 mod completions;
 mod daemon;
+mod doctor;
 mod format;
 mod get;
 mod id;
 mod list;
 mod output;
 mod pause;
+mod peers;
 mod progress;
 mod reach;
 mod remove;
@@ -66,6 +68,8 @@ enum Command {
     Get(get::GetArgs),
     List(list::ListArgs),
     Status(status::StatusArgs),
+    Peers(peers::PeersArgs),
+    Doctor(doctor::DoctorArgs),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Remove(remove::RemoveArgs),
@@ -147,6 +151,8 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Command::Get(args) => get::run(&settings, args, output).await,
             Command::List(_) => list::run(&settings, output).await,
             Command::Status(args) => status::run(&settings, args, output).await,
+            Command::Peers(_) => peers::run(&settings, output).await,
+            Command::Doctor(args) => doctor::run(&settings, args, output).await,
             Command::Pause(args) => pause::pause(&settings, args, output).await,
             Command::Resume(args) => pause::resume(&settings, args, output).await,
             Command::Remove(args) => remove::run(&settings, args, output).await,

@@ -3,9 +3,10 @@
 use crate::{
     api::client::LocalClient,
     config::{Config, Settings},
+    doctor::Verdict,
     error::Failure,
     event::{Done, EventSink},
-    operation::{FilesRequest, GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
+    operation::{DoctorRequest, FilesRequest, GetRequest, PeerStatus, ShareInfo, ShareRequest, Verified},
     root::{Peer, PeerHandle, lock::DataLock},
 };
 use std::{path::Path, time::Duration};
@@ -101,6 +102,18 @@ impl Reached {
             Self::Running(client) => client.verify(id, sink).await,
             Self::Own(peer) => peer.verify(id, sink).await,
         }
+    }
+
+    pub(super) async fn doctor(&self, request: DoctorRequest, sink: EventSink) -> Result<Verdict, Failure> {
+        match self {
+            Self::Running(client) => client.doctor(&request, sink).await,
+            Self::Own(peer) => peer.doctor(request, sink).await,
+        }
+    }
+
+    /// Whether this process runs it.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
     }
 
     /// Waits until a peer of this process cannot go on; for ever while all is well.

@@ -93,6 +93,7 @@ fn every_flag_has_a_key_in_the_file() {
         "stun",
         "no-port-mapping",
         "proxy",
+        "policy",
         "api",
     ];
     for (command, flag) in flags() {
@@ -108,6 +109,7 @@ fn every_flag_has_a_key_in_the_file() {
             "tracker" => "[\"http://h:1\"]",
             "stun" => "[\"stun:h\"]",
             "proxy" => "\"http://h:1\"",
+            "policy" => "\"auto\"",
             "listen" | "api" => "\"127.0.0.1:1\"",
             "hash" => "\"blake3\"",
             "log-format" => "\"json\"",

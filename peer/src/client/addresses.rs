@@ -87,6 +87,15 @@ pub(crate) async fn reachable(listen: SocketAddr, trackers: &[TrackerUrl]) -> Ve
         .collect()
 }
 
+/// The addresses of this machine from which the world is reached, of each family at most one.
+pub(crate) async fn routes() -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for address in SOMEWHERE {
+        found.extend(source_towards(SocketAddr::new(address, 9)).await);
+    }
+    found
+}
+
 async fn targets(trackers: &[TrackerUrl]) -> Vec<SocketAddr> {
     let mut targets: Vec<_> = SOMEWHERE
         .iter()

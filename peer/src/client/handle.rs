@@ -3,6 +3,7 @@
 use super::{
     Announcement, CallError, HandOut, QueryError, TrackerUrl,
     messages::{Wanted, Wish},
+    probe::Probe,
     query::Queries,
     status::ClientStatus,
 };
@@ -113,6 +114,11 @@ impl TrackerClientHandle {
     /// Peers of `hash`, from all `trackers` together.
     pub async fn peers(&self, hash: &FileHash, trackers: &[TrackerUrl]) -> Result<HandOut, QueryError> {
         self.queries.peers(hash, trackers).await
+    }
+
+    /// Whether `tracker` answers, how soon, and what time it is there.
+    pub(crate) async fn probe(&self, tracker: &TrackerUrl) -> Result<Probe, CallError> {
+        self.queries.http.probe(tracker).await
     }
 
     /// The token turned out to be worth nothing: unless there is another one already, the peer registers anew.

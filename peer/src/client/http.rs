@@ -139,7 +139,7 @@ impl Http {
         answer(tracker, request).await
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         tracker: &TrackerUrl,
         method: Method,
@@ -216,8 +216,15 @@ fn same_origin_only(attempt: redirect::Attempt<'_>) -> redirect::Action {
     }
 }
 
-/// Sends `request` and reads the whole answer; an answer that is no success becomes an error.
 async fn answer(tracker: &TrackerUrl, request: RequestBuilder) -> Result<Bytes, CallError> {
+    whole_answer(tracker, request).await.map(|(_, body)| body)
+}
+
+/// Sends `request` and reads the whole answer; an answer that is no success becomes an error.
+pub(super) async fn whole_answer(
+    tracker: &TrackerUrl,
+    request: RequestBuilder,
+) -> Result<(HeaderMap, Bytes), CallError> {
     let unreachable = |error: reqwest::Error| CallError::Unreachable {
         tracker: tracker.clone(),
         reason: innermost(&error),
@@ -234,7 +241,7 @@ async fn answer(tracker: &TrackerUrl, request: RequestBuilder) -> Result<Bytes, 
         body.extend_from_slice(&piece);
     }
     if response.status().is_success() {
-        Ok(body.freeze())
+        Ok((std::mem::take(response.headers_mut()), body.freeze()))
     } else {
         Err(refusal(tracker, &response, &body))
     }

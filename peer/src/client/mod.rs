@@ -14,6 +14,7 @@ mod error;
 mod handle;
 mod http;
 mod messages;
+mod probe;
 mod query;
 mod state;
 mod status;

@@ -14,6 +14,7 @@ use super::{
     state::{Action, Connections, Limits, NewSession, Refusal, SessionId},
 };
 use crate::{
+    metrics,
     orphan::Orphans,
     p2p::session::{SessionHandle, close::CloseReason, news::SessionNews},
 };
@@ -137,6 +138,7 @@ impl ConnectionManager {
     fn offer(&self, file: FileHash, session: SessionId, why: Why) {
         if let (Some(owner), Some(session)) = (self.owners.get(&file), self.sessions.get(&session)) {
             let session = session.clone();
+            metrics::path_taken(session.about().path, why.name());
             // Bounded by the number of sessions.
             owner.do_send(SwarmEvent::Session { file, session, why });
         }

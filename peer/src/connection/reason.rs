@@ -46,6 +46,24 @@ impl Why {
     }
 }
 
+impl Why {
+    /// The word for counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Punched => "punched",
+            Self::Policy => "policy",
+            Self::Silence => "silence",
+            Self::Lost(PathKind::Direct) => "direct-lost",
+            Self::Lost(PathKind::Punched) => "punched-lost",
+            Self::Lost(PathKind::Relayed) => "relayed-lost",
+            Self::NoAddress => "no-address",
+            Self::NothingDirect => "nothing-direct",
+            Self::TheyCame => "they-came",
+        }
+    }
+}
+
 impl Connections {
     /// Why a session by `path` is the one by which `key` is used, if it is.
     pub fn reason(&self, session: SessionId, key: &PublicKey, path: PathKind) -> Option<&'static str> {

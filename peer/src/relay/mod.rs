@@ -26,6 +26,7 @@ mod tunnel;
 pub use address::{BadRelayUrl, RelayAddress, RelayUrl};
 pub use handle::{OpenError, RelayHandle, SignalError};
 pub use messages::{Incoming, RelayNews, RelayState, RelayStatus};
+pub(crate) use through::name as proxy_name;
 pub use tunnel::{Tunnel, TunnelEnd};
 
 use crate::{

@@ -57,8 +57,8 @@ pub(super) fn place(proxy: &Intercept) -> (&str, u16) {
     (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual))
 }
 
-/// The proxy, without its password.
-pub(super) fn name(proxy: &Intercept) -> String {
+/// The proxy as people write it, without its password.
+pub(crate) fn name(proxy: &Intercept) -> String {
     let (host, port) = place(proxy);
     format!("{}://{host}:{port}", proxy.uri().scheme_str().unwrap_or_default())
 }

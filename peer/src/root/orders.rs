@@ -12,12 +12,14 @@ use super::{
 use crate::{
     client::{ClientStatus, Told, TrackerClientHandle, TrackerUrl},
     config::{Config, Mode},
-    connection::ConnectionManagerHandle,
+    connection::{ConnectionManagerHandle, Policy},
     error::Failure,
     operation::{self, IdentityInfo, PeerStatus, SessionLine, ShareInfo, ShareState, TrackerInfo},
     p2p::session::news::SessionInfo,
-    relay::RelayHandle,
+    proxy::ProxySetting,
+    relay::{RelayHandle, RelayStatus},
     storage::{ChunkStoreHandle, JobInfo, Served},
+    udp::{StunServer, UdpHandle},
 };
 use p2p_shared::{
     crypto::identity::Identity,
@@ -74,6 +76,13 @@ pub(super) struct Online {
     pub(super) connections: ConnectionManagerHandle,
     pub(super) relays: RelayHandle,
     pub(super) downloads: Downloads,
+    pub(super) udp: UdpHandle,
+    /// STUN servers beside the trackers.
+    pub(super) stun: Vec<StunServer>,
+    /// How this peer may reach others, unless a download says otherwise.
+    pub(super) policy: Policy,
+    /// What the owner says of proxies.
+    pub(super) proxy: Option<ProxySetting>,
 }
 
 impl std::fmt::Debug for Orders {
@@ -247,12 +256,17 @@ impl Orders {
     }
 
     /// The peers that this one is connected with.
-    pub(super) async fn sessions(&self) -> Result<Vec<SessionLine>, Failure> {
+    pub(crate) async fn sessions(&self) -> Result<Vec<SessionLine>, Failure> {
         let sessions = self.online()?.connections.sessions().await;
         let sessions = sessions.map_err(|error| {
             Failure::internal(format!("the table of connections does not answer: {error}"))
         })?;
         Ok(sessions.iter().map(session_line).collect())
+    }
+
+    /// How every relay in use stands.
+    pub(crate) fn relays(&self) -> Result<Vec<RelayStatus>, Failure> {
+        Ok(self.online()?.relays.status())
     }
 
     /// Ends what is under way; what it has is on disk.
@@ -273,6 +287,7 @@ impl Orders {
 
 fn session_line(session: &SessionInfo) -> SessionLine {
     SessionLine {
+        session: session.session.0,
         peer: session.peer,
         path: session.path,
         reason: session

@@ -17,6 +17,7 @@ use super::{
     job::Job,
     open_files::OpenFiles,
 };
+use crate::metrics::{self, DiskWork};
 use p2p_shared::{
     bitfield::Bitfield,
     chunker::Layout,
@@ -156,7 +157,10 @@ impl Share {
             return Err(ReadError::NotHeld(chunk));
         };
         let before = out.len();
-        let file = match self.reader.read(self.layout.extent(chunk), out) {
+        let read = metrics::disk(DiskWork::Read, || {
+            self.reader.read(self.layout.extent(chunk), out)
+        });
+        let file = match read {
             Ok(Seen::AsRecorded) => return Ok(()),
             Ok(Seen::Differs(file)) => file,
             Err(SourceError::Gone(file)) => return Err(self.has_changed(file)),

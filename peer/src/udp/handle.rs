@@ -7,6 +7,7 @@ use super::{
     punch::{PunchError, PunchedPath, punch},
     server::StunServer,
 };
+use crate::metrics;
 use futures_util::future::join_all;
 use p2p_shared::holepunch::{burst::Round, signal::CertificateHash};
 use std::{net::SocketAddr, sync::Arc};
@@ -44,8 +45,18 @@ impl UdpHandle {
     /// # Errors
     /// Why there is no path this time; the schedule says when to try again.
     pub async fn punch(&self, round: Round) -> Result<PunchedPath, PunchError> {
-        let line = self.port.line().ok_or(PunchError::NoSocket)?;
-        punch(line, round).await
+        let punched = match self.port.line() {
+            Some(line) => punch(line, round).await,
+            None => Err(PunchError::NoSocket),
+        };
+        metrics::punched(match &punched {
+            Ok(_) => "punched",
+            Err(PunchError::NoSocket) => "no-socket",
+            Err(PunchError::Busy) => "busy",
+            Err(PunchError::Burst(_)) => "no-way",
+            Err(PunchError::Quic(_) | PunchError::NoConnection) => "no-connection",
+        });
+        punched
     }
 
     /// What became of the port that the router was asked for; tells of changes.

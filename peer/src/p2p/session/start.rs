@@ -60,7 +60,7 @@ pub fn start(greeted: Greeted, session: SessionId, dialler: Dialler, parts: &Ses
         listen: listening(&greeted.hello.listen, greeted.address),
         agent: greeted.hello.agent.clone(),
     });
-    let traffic = Arc::new(Traffic::default());
+    let traffic = Arc::new(Traffic::by(about.path));
     let (tasks, streams) = Tasks::start(greeted, parts, Arc::clone(&traffic));
     let (reports, reported) = mpsc::channel(REPORTS);
     let (closed, on_closed) = oneshot::channel();

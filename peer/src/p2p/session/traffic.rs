@@ -1,11 +1,17 @@
 //! Counts that a session's tasks share with its actor, without a message for each.
 
 use super::state::Answered;
+use crate::{
+    event::PathKind,
+    metrics::{self, Direction},
+};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What went over one session so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Traffic {
+    /// By which the session goes: the totals of all sessions are kept by path.
+    path: PathKind,
     answered: AtomicU64,
     hashes_answered: AtomicU64,
     chunks_sent: AtomicU64,
@@ -14,10 +20,23 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Of a new session.
+    pub(super) fn by(path: PathKind) -> Self {
+        Self {
+            path,
+            answered: AtomicU64::default(),
+            hashes_answered: AtomicU64::default(),
+            chunks_sent: AtomicU64::default(),
+            received: AtomicU64::default(),
+            sent: AtomicU64::default(),
+        }
+    }
+
     /// An accepted request of the peer was answered, by a chunk of so many `bytes` or by a rejection (0).
     pub(super) fn on_answered(&self, bytes: u64) {
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.sent.fetch_add(bytes, Ordering::Relaxed);
+        metrics::chunk_bytes(self.path, Direction::Out, bytes);
     }
 
     pub(super) fn on_hashes_answered(&self) {
@@ -30,6 +49,7 @@ impl Traffic {
 
     pub(super) fn on_received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Ordering::Relaxed);
+        metrics::chunk_bytes(self.path, Direction::In, bytes);
     }
 
     /// What was answered of what the peer asked.

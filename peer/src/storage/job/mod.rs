@@ -38,7 +38,10 @@ use super::{
     served::Served,
     verify::{BadChunk, ReceivedChunk, VerifiedChunk, verify, verify_by},
 };
-use crate::selection::Selection;
+use crate::{
+    metrics::{self, DiskWork},
+    selection::Selection,
+};
 use p2p_shared::{
     bitfield::Bitfield,
     chunker::{CHUNK_SIZE, Layout},
@@ -188,7 +191,8 @@ impl Job {
             Body::Glance(glance) => {
                 let expected = hash_of(&self.spec.hashes, received.chunk);
                 let (algorithm, layout) = (self.spec.manifest.algorithm, self.spec.manifest.layout());
-                Ok(glance.commit(&verify(received, &expected, algorithm, layout)?)?)
+                let verified = metrics::chunk_checked(|| verify(received, &expected, algorithm, layout))?;
+                Ok(glance.commit(&verified)?)
             }
         }
     }
@@ -316,7 +320,7 @@ impl Live {
             // Of a selection there is no whole to be followed.
             false => self.manifest.algorithm.hash_chunk(self.layout, chunk, bytes),
         };
-        let verified = verify_by(received, &expected, self.layout, hash)?;
+        let verified = metrics::chunk_checked(|| verify_by(received, &expected, self.layout, hash))?;
         Ok(self.commit(verified)?)
     }
 
@@ -349,10 +353,13 @@ impl Live {
     }
 
     fn write(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<(), DiskError> {
-        self.target.write(self.layout.extent(chunk), bytes, || {
+        let journal = || {
             self.log()
                 .had(chunk)
                 .named("write the journal of", &self.place.path())
+        };
+        metrics::disk(DiskWork::Write, || {
+            self.target.write(self.layout.extent(chunk), bytes, journal)
         })
     }
 
@@ -382,7 +389,9 @@ impl Live {
 
     /// As it is on the disk.
     fn read(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), DiskError> {
-        self.target.read(self.layout.extent(chunk), out)
+        metrics::disk(DiskWork::Read, || {
+            self.target.read(self.layout.extent(chunk), out)
+        })
     }
 
     fn read_chunk(&self, chunk: ChunkIndex, out: &mut Vec<u8>) -> Result<(), ReadError> {
