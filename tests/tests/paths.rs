@@ -211,6 +211,26 @@ fn whoever_goes_through_relays_only_tells_nobody_where_it_is_and_dials_nobody() 
 }
 
 #[test]
+fn two_that_go_through_relays_only_find_each_other_by_the_tracker() {
+    let lab = Lab::new();
+    let tracker = Tracker::start(&lab);
+    let source = lab.at("content.bin");
+    fixtures::write_file(&source, 7, 4 * MIB);
+    let only = ["--policy", "relay-only"];
+    let sharer = Peer::new(&lab, "sharer").tracker(&tracker);
+    let sharing = Sharing::wait(sharer.share(&source).args(only).start());
+    let output = lab.folder("output");
+    let fetcher = Peer::new(&lab, "fetcher").tracker(&tracker);
+    let ended = fetcher
+        .get(&sharing.ticket, &output)
+        .args(only)
+        .run()
+        .expect_code(0);
+    tree::assert_same(&source, &output.join("content.bin"));
+    assert_eq!(Outcome::of(&ended).relayed, 4 * MIB);
+}
+
+#[test]
 fn whoever_takes_no_relay_waits_for_a_direct_path() {
     let scene = Scene::new(4 * MIB, 0);
     scene.block();

@@ -298,7 +298,8 @@ impl Registry {
         let offer = |slot: PeerSlot, role| {
             let peer = self.table.peer(slot).filter(|_| asking != Some(slot))?;
             let addresses = address::visible_to(&peer.contact, asker.address);
-            (!addresses.is_empty()).then(|| peer.record(addresses, role, &self.relay))
+            let reachable = peer.is_relayed || !addresses.is_empty();
+            reachable.then(|| peer.record(addresses, role, &self.relay))
         };
         let swarm = self.table.swarm(file);
         let peers = swarm.map_or_else(Vec::new, |swarm| {

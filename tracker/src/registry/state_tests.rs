@@ -73,6 +73,26 @@ fn handed_out(registry: &mut Registry, asker: Asker, now: u64) -> Vec<PublicKey>
 }
 
 #[test]
+fn a_peer_that_tells_no_address_is_handed_out_while_it_is_connected_to_the_relay() {
+    let mut registry = swarm(&[(1, Role::Seeder)]).with_relay("ws://relay.example/relay");
+    let hidden = SignOfLife {
+        port: Some(0),
+        listed: Some(Box::default()),
+        ..sign(1)
+    };
+    registry.on_heartbeat(session(1, 0), hidden, 1).unwrap();
+    let handed_out =
+        |registry: &mut Registry| registry.hand_out(&file(1), stranger(), 50, 7, 2).unwrap().peers;
+    assert!(handed_out(&mut registry).is_empty());
+    registry.on_relayed(session(1, 0), true, 1).unwrap();
+    let peers = handed_out(&mut registry);
+    assert!(peers[0].addresses.is_empty());
+    assert_eq!(peers[0].relay_url.as_deref(), Some("ws://relay.example/relay"));
+    registry.on_relayed(session(1, 0), false, 1).unwrap();
+    assert!(handed_out(&mut registry).is_empty());
+}
+
+#[test]
 fn a_peer_silent_for_its_lease_is_handed_to_nobody() {
     let mut registry = swarm(&[(1, Role::Seeder), (2, Role::Leecher)]);
     registry.on_heartbeat(session(2, 0), sign(2), 1000).unwrap();
