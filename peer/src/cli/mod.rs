@@ -83,7 +83,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            hide_secret(&mut error);
             // A closed stdout or stderr: there is nobody to tell.
             error.print().ok();
             if let Some(variable) = variable(&error, std::env::args_os()) {
@@ -101,6 +102,19 @@ pub fn main() -> ExitCode {
             output.failure(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// Takes the value out of what is said of a proxy's address that cannot be used: it may hold a password, also when it came from the
+/// environment.
+fn hide_secret(error: &mut clap::Error) {
+    let is_proxy = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(wrong)) if wrong.split_whitespace().next() == Some("--proxy")
+    );
+    if is_proxy && error.get(ContextKind::InvalidValue).is_some() {
+        let hidden = ContextValue::String("(not shown)".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
     }
 }
 

@@ -33,6 +33,24 @@ fn trackers_and_paths_may_be_several() {
 }
 
 #[test]
+fn a_proxys_address_that_cannot_be_used_is_not_repeated() {
+    for line in [
+        "p2p-peer share --proxy socks4://user:hunter2@h:1 one",
+        "p2p-peer share --proxy=http://user:hunter2@h/path one",
+        "p2p-peer daemon --proxy hunter2",
+    ] {
+        let mut error = parse(line).unwrap_err();
+        hide_secret(&mut error);
+        let said = error.to_string();
+        assert!(!said.contains("hunter2") && said.contains("--proxy"), "{said}");
+        assert!(said.contains("no proxy's address"), "{said}");
+    }
+    let mut error = parse("p2p-peer share --tracker ftp://shown one").unwrap_err();
+    hide_secret(&mut error);
+    assert!(error.to_string().contains("ftp://shown"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_is_a_usage_error() {
     for line in [
         "p2p-peer",
