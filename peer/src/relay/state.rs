@@ -2,7 +2,8 @@
 //!
 //! A home relay (that of a tracker where this peer is registered) is kept connected; any other only while somebody uses it, and
 //! for [`IDLE`] more. Every connection shows the token of a registration: a relay that does not know it any more is a reason to register
-//! anew, once for each token, and the next token is shown at once. Whatever else went wrong is tried again after a growing pause.
+//! anew, once for each token, and the next token is shown at once. One that does not know that one either (it may be of another tracker,
+//! or not have heard yet) is tried, like whatever else went wrong, after a growing pause.
 
 use p2p_shared::{
     backoff::{Backoff, Retries},
@@ -89,6 +90,8 @@ pub(super) struct SessionState {
     last_used: Instant,
     /// What was told to be worth nothing: said once.
     given_up: Option<Arc<str>>,
+    /// How many tokens were worth nothing, one after the other.
+    unknown: u32,
 }
 
 #[derive(Debug)]
@@ -108,6 +111,7 @@ impl SessionState {
             retries: Retries::new(RETRIES),
             last_used: now,
             given_up: None,
+            unknown: 0,
         }
     }
 
@@ -121,7 +125,7 @@ impl SessionState {
         let token = wanted.token.as_ref()?;
         let is_due = match &self.phase {
             Phase::Down => true,
-            Phase::Pausing { until, shown } => now >= *until || shown != token,
+            Phase::Pausing { until, shown } => now >= *until || (shown != token && self.unknown <= 1),
             Phase::Up { .. } => false,
         };
         if !is_due {
@@ -158,6 +162,7 @@ impl SessionState {
         };
         if setback == Setback::Stopping || since.is_some_and(|since| now >= since + LASTING) {
             self.retries.on_success();
+            self.unknown = 0;
         }
         let own = self.retries.on_failure(chance);
         let pause = match setback {
@@ -169,6 +174,7 @@ impl SessionState {
         let is_news = setback == Setback::TokenUnknown && self.given_up.as_ref() != Some(&shown);
         let renew = is_news.then(|| {
             self.given_up = Some(Arc::clone(&shown));
+            self.unknown = self.unknown.saturating_add(1);
             Action::Renew(Arc::clone(&shown))
         });
         self.phase = Phase::Pausing { until, shown };
@@ -269,6 +275,31 @@ mod tests {
         assert_eq!(state.poll(later, &home("a")), dial("a"));
         assert_eq!(state.on_setback(later, Setback::TokenUnknown, u32::MAX), None);
         assert_eq!(state.poll(later, &home("b")), dial("b"));
+    }
+
+    /// A relay that shares nothing with the tracker that names it would have its peers register as fast as they can.
+    #[test]
+    fn a_relay_that_knows_no_token_is_shown_new_ones_after_growing_pauses() {
+        let begin = Instant::now();
+        let (mut now, mut dials) = (begin, 0);
+        let mut state = SessionState::new(now);
+        while now < begin + 60 * SECOND {
+            let token = format!("token {dials}");
+            let action = state.poll(now, &home(&token));
+            if action == dial(&token) {
+                dials += 1;
+                let renew = state.on_setback(now, Setback::TokenUnknown, u32::MAX);
+                assert_eq!(renew, Some(Action::Renew(token.as_str().into())));
+            }
+            now += Duration::from_millis(50);
+        }
+        assert!((10..=15).contains(&dials), "{dials} in a minute");
+        // Known at last, and for a while: what happens then is new.
+        let (last, next) = (now + 8 * SECOND, home("next"));
+        assert_eq!(state.poll(last, &home("known")), dial("known"));
+        state.on_connected(last);
+        state.on_setback(last + LASTING, Setback::TokenUnknown, u32::MAX);
+        assert_eq!(state.poll(last + LASTING, &next), dial("next"));
     }
 
     #[test]
