@@ -122,6 +122,11 @@ impl Line {
             self.guests.turn_away();
             return incoming.ignore();
         };
+        // One is being tried and one waits: no work for more. An honest client says it again.
+        let Ok(place) = to.try_reserve() else {
+            self.guests.turn_away();
+            return incoming.ignore();
+        };
         let begun = server(&self.credentials, pin, &self.transport)
             .map_err(|error| error.to_string())
             .and_then(|config| {
@@ -130,8 +135,7 @@ impl Line {
                     .map_err(|error| error.to_string())
             });
         match begun {
-            // Full: one is being tried already.
-            Ok(connecting) => drop(to.try_send(connecting)),
+            Ok(connecting) => place.send(connecting),
             Err(error) => tracing::debug!(%from, %error, "a QUIC connection did not begin"),
         }
     }

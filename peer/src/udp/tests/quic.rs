@@ -196,6 +196,28 @@ async fn a_guest_that_is_not_expected_to_connect_gets_no_byte_either() {
     assert_eq!(server.line.endpoint.stats().accepted_handshakes, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_while_another_connection_is_tried_gets_its_turn() {
+    let (client, server) = ends();
+    let guest = server.line.guests.admit(client.address);
+    let _server_is_a_guest = client.line.guests.admit(server.address);
+    let (to, mut connections) = mpsc::channel(1);
+    let pin = client.pin();
+    guest.expect(Expected { pin, to: to.clone() });
+    let dial = || {
+        let (line, address, pin) = (Arc::clone(&client.line), server.address, server.pin());
+        tokio::spawn(async move { line.dial(address, pin).await })
+    };
+    let first = dial();
+    until(|| to.capacity() == 0).await;
+    let second = dial();
+    until(|| server.line.guests.turned_away() > 0).await;
+    drop(connections.recv().await.unwrap());
+    assert!(first.await.unwrap().is_err(), "it was hung up on");
+    let taken = take(connections.recv().await.unwrap()).await;
+    assert!(taken.is_ok() && second.await.unwrap().is_ok());
+}
+
 /// Shows that the same bytes get an answer once their sender is a guest: so the silence before was not for want of a reason. What was
 /// sent before would have been answered before that.
 async fn assert_silent(server: &End, stranger: &UdpSocket) {
