@@ -135,7 +135,7 @@ impl<'a> Head<'a> {
 }
 
 /// RFC 6455 section 4.2.2.
-fn accept(key: &str) -> String {
+pub(super) fn accept(key: &str) -> String {
     let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
     BASE64.encode(&digest)
 }

@@ -5,7 +5,7 @@
 //! same relay, with credit both ways; signals are short words without one. What goes through is sealed for the other peer:
 //! nothing here looks into it, and nothing that comes is believed before the handshake.
 //!
-//! In reading order: where a relay is ([`address`]), when it is connected to (`state`, pure), how (`dial`, `through`, `handshake`), the
+//! In reading order: where a relay is ([`address`]), when it is connected to (`state`, pure), how (`dial`, `reach`, `through`, `handshake`), the
 //! connection (`link`, `inlet`, `outbox`, `legs`), a tunnel (`tunnel`, `credit`), and the way to all of it ([`RelayHandle`]).
 
 mod actor;
@@ -19,6 +19,7 @@ mod legs;
 mod link;
 mod messages;
 mod outbox;
+mod reach;
 mod state;
 mod through;
 mod tunnel;
