@@ -16,7 +16,7 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, ContextFutureSpawner as _,
     Handler, SpawnHandle, StreamHandler, WrapFuture as _,
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use p2p_shared::{
     id::PublicKey,
     protocol::relay::{RefuseReason, RelayFrame, TunnelId},
@@ -145,16 +145,7 @@ impl RelaySession {
             }
         };
         self.connection = Some(connection);
-        let number = self.connections;
-        let events = stream::unfold(heard, move |mut heard| async move {
-            let next = heard.recv().await?;
-            let event = LinkHeard {
-                connection: number,
-                heard: next,
-            };
-            Some((event, heard))
-        });
-        ctx.add_stream(events);
+        ctx.add_stream(events(self.connections, heard));
     }
 
     fn on_heard(&mut self, heard: Heard, ctx: &mut Context<Self>) {
@@ -185,7 +176,7 @@ impl RelaySession {
             Heard::Over(end) => {
                 let setback = match &end {
                     LinkEnd::Ended(reason) => (*reason).into(),
-                    LinkEnd::Broken(_) | LinkEnd::Stuck => Setback::Away,
+                    LinkEnd::Broken(_) | LinkEnd::Stuck | LinkEnd::Crashed => Setback::Away,
                 };
                 self.connection = None;
                 self.on_setback(setback, &end.to_string(), ctx);
@@ -267,6 +258,13 @@ impl RelaySession {
     }
 }
 
+/// What a connection hears, and that it is over: also when nobody said so, because its task crashed.
+fn events(connection: u64, heard: mpsc::Receiver<Heard>) -> impl stream::Stream<Item = LinkHeard> {
+    let said = stream::unfold(heard, async |mut heard| Some((heard.recv().await?, heard)));
+    let over = stream::once(async { Heard::Over(LinkEnd::Crashed) });
+    said.chain(over).map(move |heard| LinkHeard { connection, heard })
+}
+
 /// The first tracker of those whose registration opens the relay that there is a registration with, and its token.
 fn registration(wish: &Wish, status: &ClientStatus) -> Option<(TrackerUrl, Arc<str>)> {
     wish.trackers.iter().find_map(|tracker| {
@@ -337,6 +335,22 @@ impl StreamHandler<LinkHeard> for RelaySession {
         }
     }
 
-    /// The connection is over, which was said before; the session goes on.
+    /// The connection is over, which was the last thing that it said; the session goes on.
     fn finished(&mut self, _: &mut Context<Self>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_ends_without_a_word_is_over_too() {
+        let (tell, heard) = mpsc::channel(1);
+        tell.try_send(Heard::Welcome).unwrap();
+        drop(tell);
+        let all: Vec<_> = events(3, heard).collect().await;
+        assert!(matches!(all[0].heard, Heard::Welcome), "{all:?}");
+        assert!(matches!(all[1].heard, Heard::Over(LinkEnd::Crashed)), "{all:?}");
+        assert!(all.len() == 2 && all.iter().all(|event| event.connection == 3));
+    }
 }

@@ -83,6 +83,9 @@ impl Receiving {
 /// The smallest window: one full frame at a time.
 pub(super) const SMALLEST_WINDOW: u32 = MAX_DATA as u32 + FRAME_COST;
 
+/// What all windows of a connection may come to, whatever its relay says that it keeps: that many are kept here too.
+const MOST: u32 = 64 << 20;
+
 /// What relays allow if nothing else is said.
 const USUAL_TUNNELS: u32 = 64;
 
@@ -99,7 +102,7 @@ impl Budget {
     /// Of a relay that keeps `waiting` bytes (a quarter is left for what else it has to say) and allows so many `tunnels`; 0: any number.
     pub(super) fn of(waiting: u32, tunnels: u32) -> Self {
         Self {
-            left: waiting - waiting / 4,
+            left: (waiting - waiting / 4).min(MOST),
             places: if tunnels == 0 { USUAL_TUNNELS } else { tunnels },
         }
     }
@@ -191,6 +194,14 @@ mod tests {
             assert!(windows.iter().sum::<u32>() <= 12 << 20);
             assert!((64..200).contains(&windows.len()), "{} tunnels", windows.len());
         }
+    }
+
+    #[test]
+    fn a_relay_that_says_it_keeps_everything_does_not_decide_what_is_kept_here() {
+        let mut budget = Budget::of(u32::MAX, 0);
+        let windows: Vec<u32> = (0..10_000).map_while(|_| budget.take()).collect();
+        let all = windows.iter().map(|window| u64::from(*window)).sum::<u64>();
+        assert!(all <= u64::from(MOST), "{all}");
     }
 
     proptest! {

@@ -55,15 +55,19 @@ impl Legs {
         }))
     }
 
-    /// The relay allows so many tunnels (0: any number), and keeps so many bytes.
-    pub(super) fn welcome(&self, tunnels: u32, waiting: u32) {
+    /// The relay allows so many tunnels (0: any number), and keeps so many bytes. `false`: it has said so before.
+    pub(super) fn welcome(&self, tunnels: u32, waiting: u32) -> bool {
         let mut table = self.lock();
+        if table.most > 0 {
+            return false;
+        }
         table.budget = Budget::of(waiting, tunnels);
         table.most = if tunnels == 0 {
             usize::MAX
         } else {
             tunnels as usize
         };
+        true
     }
 
     /// A tunnel that this side asks for.
@@ -151,7 +155,8 @@ mod tests {
     fn there_are_no_more_tunnels_than_the_relay_allows_and_none_before_it_said_so() {
         let legs = Legs::new();
         assert_eq!(legs.ask().err(), Some(NoLeg::Full));
-        legs.welcome(2, 16 << 20);
+        assert!(legs.welcome(2, 16 << 20));
+        assert!(!legs.welcome(64, 16 << 20), "what holds was said once");
         let first = legs.ask().unwrap();
         legs.offer(TunnelId(1)).unwrap();
         assert_eq!(legs.ask().err(), Some(NoLeg::Full));

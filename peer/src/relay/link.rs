@@ -69,6 +69,9 @@ pub(super) enum LinkEnd {
     /// It broke.
     #[error("{0}")]
     Broken(String),
+    /// Its task ended without a word.
+    #[error("what reads from the relay crashed")]
+    Crashed,
     /// The relay takes nothing any more.
     #[error("the relay does not take what is sent to it")]
     Stuck,
@@ -245,10 +248,20 @@ impl Link {
     fn on_frame(&self, frame: RelayFrame) -> Result<Option<Heard>, LinkEnd> {
         let too_much = |_| broken("it granted more than may be granted");
         match frame {
-            RelayFrame::Open { tunnel, peer, credit } => Ok(Some(Heard::Offer { tunnel, peer, credit })),
+            RelayFrame::Open { tunnel, peer, credit } => {
+                if tunnel.is_of_peer() || self.legs.find(tunnel).is_some() {
+                    return Err(broken("it gave a tunnel a number that is not free"));
+                }
+                Ok(Some(Heard::Offer { tunnel, peer, credit }))
+            }
             RelayFrame::Opened { tunnel, credit } => {
-                let pipe = self.legs.find(tunnel);
-                pipe.map_or(Ok(()), |pipe| pipe.open(credit)).map_err(too_much)?;
+                // None: closed here before the answer came.
+                if let Some(pipe) = self.legs.find(tunnel) {
+                    if !pipe.is_asked() {
+                        return Err(broken("it opened a tunnel twice"));
+                    }
+                    pipe.open(credit).map_err(too_much)?;
+                }
                 Ok(None)
             }
             RelayFrame::Refused { tunnel, reason } => {
@@ -269,7 +282,9 @@ impl Link {
             RelayFrame::Undelivered { peer } => Ok(Some(Heard::Undelivered(peer))),
             RelayFrame::GoingAway { elsewhere } => Ok(Some(Heard::GoingAway(elsewhere))),
             RelayFrame::Welcome { tunnels, waiting } => {
-                self.legs.welcome(tunnels, waiting);
+                if !self.legs.welcome(tunnels, waiting) {
+                    return Err(broken("it welcomed this peer twice"));
+                }
                 Ok(Some(Heard::Welcome))
             }
         }

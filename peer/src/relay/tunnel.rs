@@ -91,6 +91,11 @@ impl Pipe {
         granted
     }
 
+    /// Whether there is no answer yet.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self.lock().stage, Stage::Asked)
+    }
+
     /// The other side grants more.
     pub(super) fn on_credit(&self, bytes: u32) -> Result<(), Exceeded> {
         let mut state = self.lock();
