@@ -215,3 +215,90 @@ fn who_is_replaced_does_not_fight_for_its_place() {
         assert!(scene.backs_off().await.contains("replaced"));
     });
 }
+
+#[test]
+fn a_relay_that_opens_or_welcomes_twice_or_takes_a_number_that_is_not_its_own_is_left() {
+    let lab = Lab::new();
+    let tracker = Tracker::start(&lab);
+    run(async {
+        let scene = Scene::new(&tracker).await;
+        let peer = scene.stranger;
+        let offer = |tunnel| RelayFrame::Open {
+            tunnel: TunnelId(tunnel),
+            peer,
+            credit: 0,
+        };
+        let opened = |tunnel| RelayFrame::Opened { tunnel, credit: 1000 };
+        let playing = async {
+            let mut relay = Played::accept(&scene.listener).await;
+            let (tunnel, ..) = relay.asked().await;
+            relay.tell(&opened(tunnel)).await;
+            relay.tell(&opened(tunnel)).await;
+            assert!(scene.backs_off().await.contains("opened a tunnel twice"));
+            while relay.next().await.is_some() {}
+        };
+        let (_tunnel, ()) = tokio::join!(scene.node.relays.open(&scene.at, peer), playing);
+        let welcome = RelayFrame::Welcome {
+            tunnels: 0,
+            waiting: u32::MAX,
+        };
+        for (told, why) in [
+            (vec![offer(2)], "a number that is not free"),
+            (vec![offer(1), offer(1)], "a number that is not free"),
+            (vec![welcome], "welcomed this peer twice"),
+        ] {
+            // It is connected again: somebody used it just now.
+            let mut relay = Played::accept(&scene.listener).await;
+            for frame in &told {
+                relay.tell(frame).await;
+            }
+            let said = scene.backs_off().await;
+            assert!(said.contains(why), "{said}");
+            while relay.next().await.is_some() {}
+        }
+    });
+}
+
+/// Everything that comes from this relay is from peers that have not said who they are.
+#[test]
+fn two_hundred_and_fifty_six_strangers_are_let_in_and_the_next_one_when_one_has_proved_who_it_is() {
+    const STRANGERS: u32 = 256;
+    let lab = Lab::new();
+    let tracker = Tracker::start(&lab);
+    run(async {
+        let mut scene = Scene::new(&tracker).await;
+        let peer = scene.stranger;
+        let offer = |n: u32| RelayFrame::Open {
+            tunnel: TunnelId(2 * n + 1),
+            peer,
+            credit: 0,
+        };
+        let playing = async {
+            let mut relay = Played::accept(&scene.listener).await;
+            let (tunnel, ..) = relay.asked().await;
+            let reason = RefuseReason::Declined;
+            relay.tell(&RelayFrame::Refused { tunnel, reason }).await;
+            relay
+        };
+        let (_, mut relay) = tokio::join!(scene.node.relays.open(&scene.at, peer), playing);
+        let mut places = Vec::new();
+        for n in 0..STRANGERS {
+            relay.tell(&offer(n)).await;
+            // The place is held beyond the tunnel, which would use up what the relay keeps.
+            places.push(scene.node.incoming().await.place);
+        }
+        relay.tell(&offer(STRANGERS)).await;
+        let refused = loop {
+            let message = relay.next().await.expect("it stays connected");
+            match decode_frame(message.payload()).unwrap() {
+                IncomingFrame::Frame(RelayFrame::Refused { tunnel, reason }) => break (tunnel, reason),
+                IncomingFrame::Frame(RelayFrame::Opened { .. } | RelayFrame::Close { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(refused, (TunnelId(2 * STRANGERS + 1), RefuseReason::Busy));
+        drop(places.pop());
+        relay.tell(&offer(STRANGERS + 1)).await;
+        assert_eq!(scene.node.incoming().await.peer, peer);
+    });
+}

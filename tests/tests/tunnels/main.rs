@@ -6,8 +6,8 @@ mod node;
 mod proxies;
 
 use node::{Node, relay_at, tunnel};
-use p2p_peer::relay::{OpenError, TunnelEnd};
-use p2p_shared::protocol::relay::RefuseReason;
+use p2p_peer::relay::{OpenError, RelayNews, SignalError, TunnelEnd};
+use p2p_shared::protocol::relay::{MAX_SIGNAL, RefuseReason};
 use p2p_shared::supervision::system;
 use p2p_tests::lab::Lab;
 use p2p_tests::programs::Tracker;
@@ -86,5 +86,39 @@ fn who_is_not_there_is_refused_as_offline() {
         let refused = anna.relays.open(&relay_at(&url), nobody).await;
         let offline = OpenError::Ended(TunnelEnd::Refused(RefuseReason::Offline));
         assert_eq!(refused.err(), Some(offline));
+    });
+}
+
+#[test]
+fn a_signal_arrives_as_it_was_sent_and_one_to_nobody_comes_back() {
+    let lab = Lab::new();
+    let tracker = Tracker::start(&lab);
+    let url = tracker.url();
+    run(async {
+        let (mut anna, mut bob) = (Node::start(1, &url), Node::start(2, &url));
+        bob.connected().await;
+        let at = relay_at(&url);
+        for len in [1, MAX_SIGNAL] {
+            let sent = content(7, len);
+            anna.relays.signal(&at, bob.key, sent.clone()).await.unwrap();
+            match bob.news.recv().await {
+                Some(RelayNews::Signal {
+                    from,
+                    at: through,
+                    sealed,
+                }) => assert!(from == anna.key && through == at && sealed == sent),
+                other => panic!("a signal was to come, not {other:?}"),
+            }
+        }
+        for len in [0, MAX_SIGNAL + 1] {
+            let refused = anna.relays.signal(&at, bob.key, content(7, len)).await;
+            assert_eq!(refused, Err(SignalError::Length(len)));
+        }
+        let nobody = Node::start(9, "http://127.0.0.1:1").key;
+        anna.relays.signal(&at, nobody, vec![1]).await.unwrap();
+        match anna.news.recv().await {
+            Some(RelayNews::Undelivered { peer, at: through }) => assert!(peer == nobody && through == at),
+            other => panic!("it was to come back, not {other:?}"),
+        }
     });
 }
