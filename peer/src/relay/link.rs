@@ -249,8 +249,10 @@ impl Link {
         let too_much = |_| broken("it granted more than may be granted");
         match frame {
             RelayFrame::Open { tunnel, peer, credit } => {
-                if tunnel.is_of_peer() || self.legs.find(tunnel).is_some() {
-                    return Err(broken("it gave a tunnel a number that is not free"));
+                if tunnel.is_of_peer() {
+                    return Err(broken(
+                        "it gave a tunnel a number that is not the relay's to give",
+                    ));
                 }
                 Ok(Some(Heard::Offer { tunnel, peer, credit }))
             }

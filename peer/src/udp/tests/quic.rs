@@ -212,9 +212,10 @@ async fn who_comes_while_another_connection_is_tried_gets_its_turn() {
     until(|| to.capacity() == 0).await;
     let second = dial();
     until(|| server.line.guests.turned_away() > 0).await;
-    drop(connections.recv().await.unwrap());
+    drop(timeout(PATIENCE, connections.recv()).await.unwrap().unwrap());
     assert!(first.await.unwrap().is_err(), "it was hung up on");
-    let taken = take(connections.recv().await.unwrap()).await;
+    let again = timeout(PATIENCE, connections.recv()).await.unwrap().unwrap();
+    let taken = take(again).await;
     assert!(taken.is_ok() && second.await.unwrap().is_ok());
 }
 
