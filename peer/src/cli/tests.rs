@@ -112,6 +112,7 @@ fn every_flag_has_a_key_in_the_file() {
         "no-port-mapping",
         "proxy",
         "policy",
+        "announce",
         "api",
     ];
     for (command, flag) in flags() {
@@ -125,6 +126,7 @@ fn every_flag_has_a_key_in_the_file() {
             "include" | "exclude" => "[\"*\"]",
             "timeout" => "1",
             "tracker" => "[\"http://h:1\"]",
+            "announce" => "[\"192.0.2.1:1\"]",
             "stun" => "[\"stun:h\"]",
             "proxy" => "\"http://h:1\"",
             "policy" => "\"auto\"",

@@ -121,8 +121,26 @@ impl DownloadCoordinator {
         if known.round_trip.is_none() {
             self.unmeasured.insert(to);
         }
+        let is_attached = known.bits.is_some();
         let actions = self.state.on_moved(peer, from, to, known);
         self.carry_out(actions);
+        self.ask_elsewhere(&peer);
+        if is_attached {
+            self.ask_for_hashes(peer);
+        }
+    }
+
+    /// What `peer` was asked for hashes is asked of somebody else: the session by which it was asked may be gone.
+    fn ask_elsewhere(&mut self, peer: &PublicKey) {
+        let quest = self.quest.as_mut();
+        let ask = quest.and_then(|quest| quest.on_peer_gone(peer, now()));
+        self.ask_hashes(ask);
+    }
+
+    /// `peer` may be asked for hashes from now on, over the session in use.
+    fn ask_for_hashes(&mut self, peer: PublicKey) {
+        let ask = self.quest.as_mut().and_then(|quest| quest.on_peer(peer, now()));
+        self.ask_hashes(ask);
     }
 
     fn tell_path(&self, peer: PublicKey, path: PathKind, round_trip: Option<Duration>, reason: &'static str) {
@@ -228,8 +246,7 @@ impl DownloadCoordinator {
     }
 
     fn on_attached(&mut self, peer: PublicKey, bits: Bitfield) -> Vec<super::state::Action> {
-        let ask = self.quest.as_mut().and_then(|quest| quest.on_peer(peer, now()));
-        self.ask_hashes(ask);
+        self.ask_for_hashes(peer);
         self.state.on_attached(peer, bits)
     }
 
@@ -250,14 +267,8 @@ impl DownloadCoordinator {
     pub(super) fn lose(&mut self, peer: &PublicKey) {
         let actions = self.state.on_detached(peer);
         self.carry_out(actions);
-        let quest = self.quest.as_mut();
-        let ask = quest.and_then(|quest| quest.on_peer_gone(peer, now()));
-        self.ask_hashes(ask);
+        self.ask_elsewhere(peer);
         self.switch(*peer);
-        if let Some(quest) = self.quest.as_mut().filter(|_| self.lines.used(peer).is_some()) {
-            let ask = quest.on_peer(*peer, now());
-            self.ask_hashes(ask);
-        }
     }
 
     /// Nothing more of `peer`, over whatever session.
