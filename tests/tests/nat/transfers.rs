@@ -62,3 +62,42 @@ fn between_two_peers_behind_one_nat() {
         }
     }
 }
+
+#[test]
+fn to_a_public_peer_from_one_that_nobody_can_dial() {
+    for from in ["full", "port", "sym", "noudp"] {
+        arrives(from, "none", "direct");
+    }
+}
+
+#[test]
+fn between_cones_over_a_punched_path() {
+    for [from, to] in [
+        ["full", "full"],
+        ["port", "port"],
+        ["port", "cgnat-port"],
+        ["remap", "addr"],
+    ] {
+        arrives(from, to, "punched");
+    }
+    arrives("v6-fw", "v6-fw", "punched");
+}
+
+#[test]
+fn between_symmetric_nats_over_the_relay() {
+    arrives("sym", "sym", "relayed");
+    arrives("cgsym-port", "port", "relayed");
+}
+
+#[test]
+fn without_udp_or_with_one_port_alone_over_the_relay() {
+    for [from, to] in [
+        ["noudp", "port"],
+        ["port", "noudp"],
+        ["tcp443", "none"],
+        ["none", "tcp443"],
+        ["tcp443", "tcp443"],
+    ] {
+        arrives(from, to, "relayed");
+    }
+}
