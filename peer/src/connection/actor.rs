@@ -7,8 +7,10 @@ use super::{
     gossip::Introduction,
     host::{Host, Target},
     messages::{
-        AttemptFailed, Ban, DescribeReach, Introduce, ListSessions, Report, SwarmEvent, Unwant, Want,
+        AddressChanged, AttemptFailed, Ban, DescribeReach, Introduce, ListSessions, Report, SwarmEvent,
+        Unwant, Want,
     },
+    path::HEAD_START,
     reason::Why,
     roster::Muster,
     state::{Action, Connections, Limits, NewSession, Refusal, SessionId},
@@ -193,6 +195,15 @@ impl Handler<AttemptFailed> for ConnectionManager {
     }
 }
 
+impl Handler<AddressChanged> for ConnectionManager {
+    type Result = ();
+    fn handle(&mut self, _: AddressChanged, _ctx: &mut Self::Context) {
+        fail_point!("ConnectionManager::AddressChanged");
+        let actions = self.table.on_address_change(now());
+        self.carry_out(actions);
+    }
+}
+
 impl Handler<Introduce> for ConnectionManager {
     type Result = ();
     fn handle(&mut self, Introduce(session): Introduce, _ctx: &mut Self::Context) {
@@ -231,10 +242,15 @@ impl Handler<Report> for ConnectionManager {
 
 impl Handler<Want> for ConnectionManager {
     type Result = ();
-    fn handle(&mut self, Want { file, hints, owner }: Want, _ctx: &mut Self::Context) {
+    fn handle(&mut self, Want { file, hints, owner }: Want, ctx: &mut Self::Context) {
         fail_point!("ConnectionManager::Want");
         let actions = match owner {
             Some((owner, policy)) => {
+                // The relay's turn comes then, and not up to a tick later.
+                ctx.run_later(HEAD_START, |manager, _| {
+                    let actions = manager.table.on_tick(now());
+                    manager.carry_out(actions);
+                });
                 self.owners.insert(file, owner);
                 let mut actions = self.table.want(file, policy, hints, now());
                 actions.extend(self.table.offers(file));

@@ -65,6 +65,11 @@ pub(super) struct AttemptFailed {
     pub attempt: Attempt,
 }
 
+/// We are to be found elsewhere than before.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct AddressChanged;
+
 /// A session runs.
 #[derive(Message)]
 #[rtype(result = "()")]

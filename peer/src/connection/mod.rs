@@ -2,7 +2,8 @@
 //!
 //! In reading order: the words ([`policy`], [`hint`], `terms`), the ways to one peer ([`path`], [`redial`]), the sessions with one
 //! peer ([`links`]), the table of all ([`state`], `peers`, [`dialling`]), why a path is used ([`reason`]), peers that peers
-//! name ([`gossip`]), dialling itself ([`direct`]), what goes through relays ([`relayed`]), and how holes are punched ([`punching`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
+//! name ([`gossip`]), dialling itself ([`direct`]), what goes through relays ([`relayed`]), where we are to be found (`whereabouts`) and how holes
+//! are punched ([`punching`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
 //! from what no crash of it can take (`roster`: sessions, dials, bans), and the `host`, who begins sessions beside it.
 
 mod actor;
@@ -25,6 +26,7 @@ pub mod relayed;
 mod roster;
 pub mod state;
 mod terms;
+mod whereabouts;
 
 pub use handle::ConnectionManagerHandle;
 pub use hint::{Hint, RelayAddress};
@@ -36,11 +38,13 @@ pub use relayed::Relays;
 use crate::p2p::session::{SessionParts, close::CloseReason};
 use actix_rt::Arbiter;
 use actor::ConnectionManager;
+use companion::insist;
 use direct::Caller;
 use host::Host;
+use messages::AddressChanged;
 use p2p_shared::{
     protocol::GoodbyeReason,
-    supervision::{ChildSpec, Supervisor},
+    supervision::{ChildSpec, Handle, Supervisor},
 };
 use punching::Puncher;
 use roster::SharedRoster;
@@ -77,7 +81,10 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
     let goodbyes = parts.sessions.goodbyes.clone();
     let roster = SharedRoster::default();
     let relays = parts.relays.as_ref().map(|relays| relays.handle.clone());
-    let puncher = parts.punching.zip(relays.clone());
+    let puncher = parts.punching.zip(relays.clone()).map(|(parts, relays)| {
+        let table = itself.clone();
+        Puncher::start(parts, relays, Box::new(move || tell_of_move(&table)))
+    });
     let host = Host {
         caller: parts.caller,
         sessions: parts.sessions,
@@ -86,7 +93,7 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
         table: itself,
         policy: parts.policy,
         relays,
-        puncher: puncher.map(|(parts, relays)| Puncher::start(parts, relays)),
+        puncher,
     };
     let (for_table, at_end) = (host.clone(), host.clone());
     let spec = ChildSpec::new("ConnectionManager", move |_| {
@@ -107,6 +114,16 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
     let handle = supervisor.start(spec);
     table.send_replace(Some(handle.clone()));
     ConnectionManagerHandle { handle, roster }
+}
+
+/// We are somewhere else than before: the table has to know.
+fn tell_of_move(table: &watch::Receiver<Option<Handle<ConnectionManager>>>) {
+    let table = table.borrow().clone();
+    tokio::spawn(async move {
+        if let Some(table) = table {
+            insist(|| table.call(AddressChanged)).await;
+        }
+    });
 }
 
 #[cfg(test)]

@@ -5,13 +5,19 @@
 //! where we are; and that whoever is at the other end of the hole proves its key before a session begins. When a round
 //! begins is the [schedule](p2p_shared::holepunch::schedule)'s to decide, when it is tried again [`super::path`]'s.
 
-use super::{direct::Caller, hint::RelayAddress, host::Host, state::Dialler};
+use super::{
+    direct::Caller,
+    hint::RelayAddress,
+    host::Host,
+    state::Dialler,
+    whereabouts::{Moved, Whereabouts, look_around},
+};
 use crate::{
-    client::{TrackerClientHandle, addresses::reachable},
+    client::TrackerClientHandle,
     event::PathKind,
     p2p::greeting::{Greeted, GreetingError, answer, greet},
     relay::{RelayHandle, SignalError},
-    udp::{PunchError, PunchedPath, StunServer, UdpHandle, mapping::MappingStatus},
+    udp::{PunchError, PunchedPath, StunServer, UdpHandle},
 };
 use p2p_shared::{
     crypto::{
@@ -20,7 +26,7 @@ use p2p_shared::{
     },
     holepunch::{
         burst::Round,
-        candidate::{Candidate, CandidateKind, Loopback},
+        candidate::{Candidate, Loopback},
         probe::Role,
         schedule::{Ours, Schedule, ScheduleAction},
         signal::{PunchSignal, RoundNonce},
@@ -30,7 +36,6 @@ use p2p_shared::{
 };
 use std::{
     collections::HashMap,
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -45,9 +50,7 @@ const CONVERSATIONS: usize = 64;
 const SIGNALS: usize = 8;
 /// How long the other end of a hole may take to prove who it is.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How often it is looked where we are; NATs forget a mapping that is not used within half a minute.
-const LOOK: Duration = Duration::from_secs(25);
-/// How long a conversation waits for the first look.
+/// How long a conversation waits until a tracker said where we are seen.
 const FIRST_LOOK: Duration = Duration::from_secs(4);
 
 /// What punching is started with.
@@ -92,7 +95,7 @@ pub(super) enum NoHole {
 pub(super) struct Puncher {
     udp: UdpHandle,
     relays: RelayHandle,
-    candidates: watch::Receiver<Option<Arc<[Candidate]>>>,
+    whereabouts: watch::Receiver<Whereabouts>,
     conversations: Arc<Mutex<HashMap<PublicKey, mpsc::Sender<PunchSignal>>>>,
 }
 
@@ -110,15 +113,15 @@ impl Drop for Conversation {
 }
 
 impl Puncher {
-    /// Looks where we are from now on.
-    pub(super) fn start(parts: PunchParts, relays: RelayHandle) -> Self {
-        let (found, candidates) = watch::channel(None);
+    /// Looks where we are from now on; `moved` is called whenever that is somewhere else than before.
+    pub(super) fn start(parts: PunchParts, relays: RelayHandle, moved: Moved) -> Self {
+        let (found, whereabouts) = watch::channel(Whereabouts::default());
         let udp = parts.udp.clone();
-        tokio::spawn(look_around(parts, found));
+        tokio::spawn(look_around(parts, found, moved));
         Self {
             udp,
             relays,
-            candidates,
+            whereabouts,
             conversations: Arc::default(),
         }
     }
@@ -197,11 +200,11 @@ impl Conversation {
     }
 
     async fn candidates(&self) -> Arc<[Candidate]> {
-        let mut candidates = self.puncher.candidates.clone();
-        let first = time::timeout(FIRST_LOOK, candidates.wait_for(Option::is_some)).await;
-        let found = first.ok().and_then(Result::ok).and_then(|found| found.clone());
-        // Without any of our own: the other side's may do.
-        found.unwrap_or_default()
+        let mut whereabouts = self.puncher.whereabouts.clone();
+        let first = time::timeout(FIRST_LOOK, whereabouts.wait_for(|found| found.is_whole)).await;
+        // Too late, or over: with what is known; the other side's may do.
+        drop(first);
+        whereabouts.borrow().candidates.clone()
     }
 
     fn ours<'a>(&self, caller: &'a Caller, candidates: &'a [Candidate]) -> Result<Ours<'a>, NoHole> {
@@ -298,81 +301,6 @@ impl Host {
             }
         });
     }
-}
-
-/// Keeps looking where others may find our UDP port, as long as somebody wants to know.
-async fn look_around(parts: PunchParts, found: watch::Sender<Option<Arc<[Candidate]>>>) {
-    let mut trackers = parts.client.status();
-    while !found.is_closed() {
-        let candidates = look(&parts).await;
-        tracing::debug!(?candidates, "where others may find the UDP port");
-        found.send_replace(Some(candidates.into()));
-        // Who registers meanwhile may be asked.
-        let ports = |status: &crate::client::ClientStatus| -> usize {
-            status
-                .trackers
-                .values()
-                .map(|tracker| tracker.udp_ports.len())
-                .sum()
-        };
-        let known = ports(&trackers.borrow_and_update());
-        let more = trackers.wait_for(|status| ports(status) > known);
-        if let Ok(Err(_)) = time::timeout(LOOK, more).await {
-            return;
-        }
-    }
-}
-
-async fn look(parts: &PunchParts) -> Vec<Candidate> {
-    let Some(bound) = parts.udp.address() else {
-        return Vec::new();
-    };
-    let (names, mut servers) = {
-        let status = parts.client.status();
-        let status = status.borrow();
-        let servers = status
-            .trackers
-            .iter()
-            .flat_map(|(url, tracker)| StunServer::of_tracker(url, &tracker.udp_ports));
-        let servers: Vec<_> = servers.collect();
-        let names: Vec<_> = status.trackers.keys().cloned().collect();
-        (names, servers)
-    };
-    servers.extend(parts.stun.iter().cloned());
-    let mut candidates = Vec::new();
-    for listen in both_families(bound) {
-        candidates.extend(reachable(listen, &names).await.into_iter().map(own));
-    }
-    if let MappingStatus::Mapped(mapped) = &*parts.udp.mapping().borrow() {
-        candidates.push(Candidate {
-            kind: CandidateKind::Mapped,
-            address: mapped.udp,
-        });
-    }
-    let seen = parts.udp.observe(&servers).await;
-    candidates.extend(seen.into_iter().flatten().map(|seen| Candidate {
-        kind: CandidateKind::Reflexive,
-        address: seen.mapped,
-    }));
-    candidates
-}
-
-/// A socket that is bound to everything is found by IPv4 and by IPv6, if it speaks both.
-fn both_families(bound: SocketAddr) -> Vec<SocketAddr> {
-    match bound {
-        SocketAddr::V6(all) if all.ip().is_unspecified() => {
-            vec![bound, (Ipv4Addr::UNSPECIFIED, all.port()).into()]
-        }
-        _ => vec![SocketAddr::new(bound.ip().to_canonical(), bound.port())],
-    }
-}
-
-fn own(address: SocketAddr) -> Candidate {
-    let kind = match address {
-        SocketAddr::V4(_) => CandidateKind::Lan,
-        SocketAddr::V6(_) => CandidateKind::Ipv6,
-    };
-    Candidate { kind, address }
 }
 
 fn now() -> Instant {
