@@ -69,13 +69,18 @@ impl Tracker {
 
     /// Kills it and starts it again, on the same port with the same data.
     pub fn restart(self) -> Self {
+        self.restart_with(|launch| launch)
+    }
+
+    /// As [`Tracker::restart`], with further flags or variables, or somewhere else.
+    pub fn restart_with(self, more: impl FnOnce(Launch) -> Launch) -> Self {
         let Self {
             program,
             address,
             folder,
         } = self;
         drop(program.kill());
-        Self::listen(folder, address, |launch| launch)
+        Self::listen(folder, address, more)
     }
 }
 

@@ -22,10 +22,22 @@ pub struct PublicTracker {
 impl PublicTracker {
     /// Starts it.
     pub fn start(lab: &Lab, net: &Net) -> Self {
+        Self::start_with(lab, net, &[])
+    }
+
+    /// Starts it with further flags.
+    pub fn start_with(lab: &Lab, net: &Net, flags: &[&str]) -> Self {
         let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), TRACKER_PORT);
-        let tracker = Tracker::start_at(lab, at, |launch| launch.inside(&net.tracker));
+        let tracker = Tracker::start_at(lab, at, |launch| launch.inside(&net.tracker).args(flags));
         let key = |line: &str| line.trim().starts_with("p2pk_").then(|| line.trim().to_owned());
         let (key, _) = tracker.program.wait_err(0, "its API key", key);
+        Self { tracker, key }
+    }
+
+    /// Kills it and starts it again, with the same data and these flags.
+    pub fn restart(self, net: &Net, flags: &[&str]) -> Self {
+        let Self { tracker, key } = self;
+        let tracker = tracker.restart_with(|launch| launch.inside(&net.tracker).args(flags));
         Self { tracker, key }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Where no network namespaces may be made every test says that it is skipped; in CI that is a failure.
 
+mod cuts;
 mod kinds;
 mod lines;
 mod transfers;
