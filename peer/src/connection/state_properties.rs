@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const ME: PublicKey = PublicKey([5; 32]);
 const PATHS: [PathKind; 3] = [PathKind::Direct, PathKind::Punched, PathKind::Relayed];
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Want(u8, u8, Policy),
     Unwant(u8),

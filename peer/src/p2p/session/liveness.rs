@@ -144,12 +144,12 @@ mod tests {
     }
 
     /// How long it is said to be quiet; 0 if it was heard again.
-    fn quiet(beat: Beat) -> Option<Duration> {
+    fn quiet(beat: &Beat) -> Option<Duration> {
         match beat {
             Beat::Pulse {
                 news: Some(SessionNews::Quiet(since)),
                 ..
-            } => Some(since),
+            } => Some(*since),
             Beat::Pulse {
                 news: Some(SessionNews::HeardAgain),
                 ..
@@ -189,7 +189,7 @@ mod tests {
         for second in 1..60 {
             liveness.on_heard(now + seconds(second));
             let beat = liveness.on_tick(true, now + seconds(second));
-            assert_eq!((ping(&beat), quiet(beat)), (None, None));
+            assert_eq!((ping(&beat), quiet(&beat)), (None, None));
         }
     }
 
@@ -228,9 +228,9 @@ mod tests {
         assert_eq!(ping(&liveness.on_tick(true, at(0))), None);
         assert_eq!(ping(&liveness.on_tick(true, at(250))), None);
         assert_eq!(ping(&liveness.on_tick(true, at(500))), Some(2));
-        assert_eq!(quiet(liveness.on_tick(true, at(750))), None);
-        assert_eq!(quiet(liveness.on_tick(true, at(1000))), Some(milliseconds(1000)));
-        assert_eq!(quiet(liveness.on_tick(true, at(1250))), Some(milliseconds(1250)));
+        assert_eq!(quiet(&liveness.on_tick(true, at(750))), None);
+        assert_eq!(quiet(&liveness.on_tick(true, at(1000))), Some(milliseconds(1000)));
+        assert_eq!(quiet(&liveness.on_tick(true, at(1250))), Some(milliseconds(1250)));
     }
 
     #[test]
@@ -239,20 +239,20 @@ mod tests {
         let mut liveness = measured(now);
         let at = |ms| now + milliseconds(ms);
         liveness.on_tick(true, at(0));
-        assert!(quiet(liveness.on_tick(true, at(1000))).is_some());
+        assert!(quiet(&liveness.on_tick(true, at(1000))).is_some());
         liveness.on_heard(at(1100));
-        assert_eq!(quiet(liveness.on_tick(true, at(1250))), Some(Duration::ZERO));
-        assert_eq!(quiet(liveness.on_tick(true, at(1500))), None);
+        assert_eq!(quiet(&liveness.on_tick(true, at(1250))), Some(Duration::ZERO));
+        assert_eq!(quiet(&liveness.on_tick(true, at(1500))), None);
     }
 
     #[test]
     fn silence_of_who_owes_nothing_is_not_quiet_and_an_old_silence_does_not_count_for_a_new_debt() {
         let now = Instant::now();
         let mut liveness = measured(now);
-        assert_eq!(quiet(liveness.on_tick(false, now + milliseconds(4000))), None);
-        assert_eq!(quiet(liveness.on_tick(true, now + milliseconds(4100))), None);
-        assert_eq!(quiet(liveness.on_tick(true, now + milliseconds(4900))), None);
-        assert!(quiet(liveness.on_tick(true, now + milliseconds(5100))).is_some());
+        assert_eq!(quiet(&liveness.on_tick(false, now + milliseconds(4000))), None);
+        assert_eq!(quiet(&liveness.on_tick(true, now + milliseconds(4100))), None);
+        assert_eq!(quiet(&liveness.on_tick(true, now + milliseconds(4900))), None);
+        assert!(quiet(&liveness.on_tick(true, now + milliseconds(5100))).is_some());
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
         for quarter in 0..100 {
             liveness.on_own_pause(milliseconds(250));
             assert_eq!(
-                quiet(liveness.on_tick(true, now + milliseconds(250 * quarter))),
+                quiet(&liveness.on_tick(true, now + milliseconds(250 * quarter))),
                 None
             );
         }
