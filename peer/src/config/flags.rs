@@ -121,7 +121,7 @@ pub struct PeerFlags {
     #[arg(long, help_heading = PEER, env = "P2P_API", value_name = "ADDRESS", hide_env_values = true)]
     pub api: Option<SocketAddr>,
 
-    /// How to reach other peers: everything at once and whatever is best [default], one after the other, never through a
+    /// How to reach other peers: everything at once and whatever is best (that is the default), one after the other, never through a
     /// relay, or through relays only so that nobody learns an address of this machine
     #[arg(long, help_heading = PEER, env = "P2P_POLICY", value_name = "POLICY", hide_env_values = true)]
     pub policy: Option<Policy>,

@@ -21,7 +21,7 @@ pub enum Dialler {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Try to reach this peer; answered by a session or [`Connections::on_failed`].
+    /// Try to reach this peer; answered by a session or [`Connections::on_failed`](super::state::Connections::on_failed).
     Try {
         /// In which way.
         attempt: Attempt,
