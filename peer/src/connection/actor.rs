@@ -7,10 +7,10 @@ use super::{
     gossip::Introduction,
     host::{Host, Target},
     messages::{
-        AddressChanged, AttemptFailed, Ban, DescribeReach, Introduce, ListSessions, Report, SwarmEvent,
-        Unwant, Want,
+        AttemptFailed, Ban, DescribeReach, Introduce, ListSessions, Report, SwarmEvent, Unwant, Want,
     },
     path::HEAD_START,
+    punching::Puncher,
     reason::Why,
     roster::Muster,
     state::{Action, Connections, Limits, NewSession, Refusal, SessionId},
@@ -39,10 +39,17 @@ pub(super) struct ConnectionManager {
     sessions: HashMap<SessionId, SessionHandle>,
     owners: HashMap<FileHash, Recipient<SwarmEvent>>,
     orphans: Orphans,
+    /// How often we had been found somewhere else when it was looked last.
+    moves: u64,
 }
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// How often others found us at an address that was new.
+fn moves(host: &Host) -> u64 {
+    host.puncher.as_ref().map_or(0, Puncher::moves)
 }
 
 impl Actor for ConnectionManager {
@@ -52,6 +59,7 @@ impl Actor for ConnectionManager {
         self.adopt();
         ctx.run_interval(TICK, |manager, _| {
             fail_point!("ConnectionManager::Tick");
+            manager.notice_move();
             let actions = manager.table.on_tick(now());
             manager.carry_out(actions);
             manager.introduce_peers();
@@ -67,6 +75,7 @@ impl ConnectionManager {
         let mut table = Connections::new(me, Limits::default(), host.policy, seed);
         table.set_udp(host.puncher.is_some());
         Self {
+            moves: moves(&host),
             host,
             table,
             sessions: HashMap::new(),
@@ -146,6 +155,15 @@ impl ConnectionManager {
         }
     }
 
+    /// At an address that is new, whatever failed has a new chance.
+    fn notice_move(&mut self) {
+        let moves = moves(&self.host);
+        if std::mem::replace(&mut self.moves, moves) != moves {
+            let actions = self.table.on_address_change(now());
+            self.carry_out(actions);
+        }
+    }
+
     fn introduce_peers(&mut self) {
         for Introduction { session, file, peers } in self.table.introductions(now()) {
             if let Some(session) = self.sessions.get(&session) {
@@ -192,15 +210,6 @@ impl Handler<AttemptFailed> for ConnectionManager {
             let actions = self.table.on_failed(&key, attempt, now());
             self.carry_out(actions);
         }
-    }
-}
-
-impl Handler<AddressChanged> for ConnectionManager {
-    type Result = ();
-    fn handle(&mut self, _: AddressChanged, _ctx: &mut Self::Context) {
-        fail_point!("ConnectionManager::AddressChanged");
-        let actions = self.table.on_address_change(now());
-        self.carry_out(actions);
     }
 }
 

@@ -65,11 +65,6 @@ pub(super) struct AttemptFailed {
     pub attempt: Attempt,
 }
 
-/// We are to be found elsewhere than before.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct AddressChanged;
-
 /// A session runs.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -38,13 +38,11 @@ pub use relayed::Relays;
 use crate::p2p::session::{SessionParts, close::CloseReason};
 use actix_rt::Arbiter;
 use actor::ConnectionManager;
-use companion::insist;
 use direct::Caller;
 use host::Host;
-use messages::AddressChanged;
 use p2p_shared::{
     protocol::GoodbyeReason,
-    supervision::{ChildSpec, Handle, Supervisor},
+    supervision::{ChildSpec, Supervisor},
 };
 use punching::Puncher;
 use roster::SharedRoster;
@@ -81,10 +79,8 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
     let goodbyes = parts.sessions.goodbyes.clone();
     let roster = SharedRoster::default();
     let relays = parts.relays.as_ref().map(|relays| relays.handle.clone());
-    let puncher = parts.punching.zip(relays.clone()).map(|(parts, relays)| {
-        let table = itself.clone();
-        Puncher::start(parts, relays, Box::new(move || tell_of_move(&table)))
-    });
+    let puncher = parts.punching.zip(relays.clone());
+    let puncher = puncher.map(|(parts, relays)| Puncher::start(parts, relays));
     let host = Host {
         caller: parts.caller,
         sessions: parts.sessions,
@@ -114,16 +110,6 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
     let handle = supervisor.start(spec);
     table.send_replace(Some(handle.clone()));
     ConnectionManagerHandle { handle, roster }
-}
-
-/// We are somewhere else than before: the table has to know.
-fn tell_of_move(table: &watch::Receiver<Option<Handle<ConnectionManager>>>) {
-    let table = table.borrow().clone();
-    tokio::spawn(async move {
-        if let Some(table) = table {
-            insist(|| table.call(AddressChanged)).await;
-        }
-    });
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{
     hint::RelayAddress,
     host::Host,
     state::Dialler,
-    whereabouts::{Moved, Whereabouts, look_around},
+    whereabouts::{Whereabouts, look_around},
 };
 use crate::{
     client::TrackerClientHandle,
@@ -113,17 +113,22 @@ impl Drop for Conversation {
 }
 
 impl Puncher {
-    /// Looks where we are from now on; `moved` is called whenever that is somewhere else than before.
-    pub(super) fn start(parts: PunchParts, relays: RelayHandle, moved: Moved) -> Self {
+    /// Looks where we are from now on.
+    pub(super) fn start(parts: PunchParts, relays: RelayHandle) -> Self {
         let (found, whereabouts) = watch::channel(Whereabouts::default());
         let udp = parts.udp.clone();
-        tokio::spawn(look_around(parts, found, moved));
+        tokio::spawn(look_around(parts, found));
         Self {
             udp,
             relays,
             whereabouts,
             conversations: Arc::default(),
         }
+    }
+
+    /// How often there was an address of ours that had not been there before.
+    pub(super) fn moves(&self) -> u64 {
+        self.whereabouts.borrow().moves
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PublicKey, mpsc::Sender<PunchSignal>>> {

@@ -2,7 +2,7 @@
 //!
 //! Promises that what is found is whole as soon as somebody outside was asked, or nobody is left who could be; that it is looked
 //! anew before NATs forget us, within [`GLANCE`] after our own addresses changed, and when a tracker registered us; and that
-//! whoever has to know hears when we are somewhere else than before. Decides nothing about paths.
+//! every address that was not there before is counted as a move. Decides nothing about paths.
 
 use super::punching::PunchParts;
 use crate::{
@@ -25,9 +25,6 @@ const LOOK: Duration = Duration::from_secs(25);
 /// How often our own addresses are looked at, which costs a question to the system.
 const GLANCE: Duration = Duration::from_secs(3);
 
-/// Told when we are somewhere else than before.
-pub(super) type Moved = Box<dyn Fn() + Send>;
-
 /// Where others may find us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Whereabouts {
@@ -35,6 +32,8 @@ pub(super) struct Whereabouts {
     pub candidates: Arc<[Candidate]>,
     /// A server outside was asked, or there is none to ask: no more is to be expected soon.
     pub is_whole: bool,
+    /// How often there was an address that had not been there before.
+    pub moves: u64,
 }
 
 impl Whereabouts {
@@ -46,16 +45,15 @@ impl Whereabouts {
 }
 
 /// Keeps looking as long as somebody wants to know.
-pub(super) async fn look_around(parts: PunchParts, found: watch::Sender<Whereabouts>, moved: Moved) {
+pub(super) async fn look_around(parts: PunchParts, found: watch::Sender<Whereabouts>) {
     let mut trackers = parts.client.status();
     while !found.is_closed() {
         let known = progress(&trackers.borrow_and_update());
-        let whereabouts = look(&parts).await;
+        let mut whereabouts = look(&parts).await;
+        let has_moved = whereabouts.is_new_since(&found.borrow());
+        whereabouts.moves = found.borrow().moves + u64::from(has_moved);
         tracing::debug!(?whereabouts, "where others may find the UDP port");
-        let before = found.send_replace(whereabouts);
-        if found.borrow().is_new_since(&before) {
-            moved();
-        }
+        found.send_replace(whereabouts);
         // Who registers meanwhile may be asked.
         let more = trackers.wait_for(|status| progress(status) > known);
         tokio::select! {
@@ -137,6 +135,7 @@ async fn look(parts: &PunchParts) -> Whereabouts {
     Whereabouts {
         candidates: candidates.into(),
         is_whole,
+        moves: 0,
     }
 }
 
@@ -168,6 +167,7 @@ mod tests {
         Whereabouts {
             candidates: candidates.collect(),
             is_whole,
+            moves: 0,
         }
     }
 
