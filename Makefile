@@ -32,7 +32,7 @@ lint: ## formatting, clippy, licences, duplicates, advisories, documentation
 	tests/deny.sh
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
-bench: build ## W1, W3, W4 beside the limit program and other programs, which it installs (ARGS="--help")
+bench: build ## W1, W3, W4, W5 beside the limit program and other programs, which it installs (ARGS="--help")
 	tests/prepare.sh bench
 	cargo build --release --locked -p p2p-tests --bins
 	$(TARGET)/release/bench $(ARGS)

@@ -47,6 +47,10 @@ bench() {
   "$tools/venv/bin/python" -c 'import libtorrent' 2>/dev/null || {
     python3 -m venv "$tools/venv" && "$tools/venv/bin/pip" install -q libtorrent==2.1.1 || echo "not installed: libtorrent"
   }
+  [ -x "$tools/wormhole/bin/wormhole" ] || {
+    python3 -m venv "$tools/wormhole" && "$tools/wormhole/bin/pip" install -q \
+      magic-wormhole==0.24.0 magic-wormhole-mailbox-server==0.8.0 magic-wormhole-transit-relay==0.5.0 || echo "not installed: magic-wormhole"
+  }
   [ -x "$tools/bin/b3sum" ] || cargo install --locked --quiet b3sum --version 1.8.7 --root "$tools" || echo "not installed: b3sum"
 }
 

@@ -17,6 +17,7 @@ use clap::Parser;
 mod others;
 mod ours;
 mod pair;
+mod relayed;
 mod report;
 mod runner;
 mod targets;
@@ -25,15 +26,15 @@ mod workloads;
 use runner::Bench;
 
 #[derive(Parser)]
-#[command(about = "Measures W1, W3, W4 of the product and of what else is installed")]
+#[command(about = "Measures W1, W3, W4, W5 of the product and of what else is installed")]
 struct Options {
     /// Workloads to run.
-    #[arg(value_parser = ["w1", "small", "w3", "w4"], default_values = ["w1", "small", "w3", "w4"])]
+    #[arg(value_parser = ["w1", "small", "w3", "w4", "w5"], default_values = ["w1", "small", "w3", "w4", "w5"])]
     workloads: Vec<String>,
     /// Runs of each program; the median counts.
     #[arg(long, default_value_t = 3)]
     runs: u32,
-    /// Size of the file of W1, in MiB.
+    /// Size of the file of W1 and W5, in MiB.
     #[arg(long, default_value_t = 1024)]
     mib: u64,
     /// Size of the file of W3, in MiB.
@@ -56,7 +57,8 @@ fn main() -> ExitCode {
             "w1" => bench.w1(),
             "small" => bench.small(),
             "w3" => bench.w3(),
-            _ => bench.w4(),
+            "w4" => bench.w4(),
+            _ => bench.w5(),
         };
         println!("{table}");
     }

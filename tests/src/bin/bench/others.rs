@@ -23,7 +23,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// What `tests/prepare.sh bench` installs goes here.
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     std::path::absolute(target.join("bench-tools")).expect("the path of this folder")
 }
@@ -32,7 +32,7 @@ fn launch(program: &Path, folder: &Path) -> Launch {
     Launch::new(&program.to_string_lossy(), folder)
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
     listener.local_addr().expect("its address").port()
 }

@@ -8,7 +8,7 @@ use p2p_tests::programs::{Peer, Sharing, Tracker};
 use crate::pair::{Job, Pair, Run, fetch};
 
 /// What a person sees who has set nothing; the tests ask for more.
-const LOG: (&str, &str) = ("P2P_LOG", "warn");
+pub(crate) const LOG: (&str, &str) = ("P2P_LOG", "warn");
 
 /// `share` and `get` with one of the hashes.
 pub(crate) struct Ours {

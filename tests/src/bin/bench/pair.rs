@@ -21,6 +21,18 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Where a fetcher is to put the copy of one file of the source.
+    pub(crate) fn destination_of(&self, file: &Path) -> PathBuf {
+        let below = self
+            .source
+            .parent()
+            .and_then(|parent| file.strip_prefix(parent).ok());
+        let folder = below.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
+        let destination = self.destination.join(folder);
+        fs::create_dir_all(&destination).expect("a folder for the copy");
+        destination
+    }
+
     /// Where the copy is when the fetcher has ended.
     pub(crate) fn copy(&self) -> PathBuf {
         self.destination
@@ -41,6 +53,10 @@ pub(crate) struct Run {
     pub(crate) sharer_mib: f64,
     /// Peak resident MiB of the fetcher.
     pub(crate) fetcher_mib: f64,
+    /// CPU seconds of the relay between them, if there is one.
+    pub(crate) relay_cpu: f64,
+    /// Its peak resident MiB.
+    pub(crate) relay_mib: f64,
 }
 
 /// A program, or a pair of programs, that moves a file from one process to another.
@@ -89,6 +105,7 @@ pub(crate) fn fetch(job: &Job, sharer: Option<&Program>, fetcher: Launch) -> Res
             .and_then(|program| measure::peak_mib(program.pid()))
             .unwrap_or_default(),
         fetcher_mib: cost.peak_mib,
+        ..Run::default()
     };
     if cost.ended.code == Some(0) {
         Ok(run)

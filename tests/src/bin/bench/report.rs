@@ -79,6 +79,7 @@ impl Log {
                 "wall": run.wall, "mbps": megabytes(bytes) / run.wall,
                 "sharer_cpu": run.sharer_cpu, "fetcher_cpu": run.fetcher_cpu,
                 "sharer_mib": run.sharer_mib, "fetcher_mib": run.fetcher_mib,
+                "relay_cpu": run.relay_cpu, "relay_mib": run.relay_mib,
             }),
             Err(error) => json!({ "error": error }),
         };
@@ -113,6 +114,21 @@ pub(crate) fn transfers(title: &str, bytes: u64, all: &[Runs]) -> String {
         .expect("a string takes all");
     }
     text.push_str(&failures(all));
+    text
+}
+
+/// What the relays between them took.
+pub(crate) fn relays(bytes: u64, all: &[Runs]) -> String {
+    let mut text = String::from("\n| relay of | CPU s | CPU s per GB | peak MiB |\n|---|---|---|---|\n");
+    for runs in all {
+        let cpu = runs.median(|run| run.relay_cpu).unwrap_or(f64::NAN);
+        let mib = runs.median(|run| run.relay_mib).unwrap_or(f64::NAN);
+        if mib > 0.0 {
+            let per_gb = cpu / (megabytes(bytes) / 1000.0);
+            writeln!(text, "| {} | {cpu:.2} | {per_gb:.2} | {mib:.0} |", runs.name)
+                .expect("a string takes all");
+        }
+    }
     text
 }
 

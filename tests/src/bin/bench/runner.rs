@@ -12,6 +12,9 @@ use crate::pair::{Job, Pair, Run, files, size};
 use crate::report::{Log, Runs};
 use crate::targets::Targets;
 
+/// Copies of files smaller than this stay until the end: many of them, deleted, would slow down who makes the next ones.
+const SMALL: u64 = 1 << 20;
+
 /// The bench at work.
 pub(crate) struct Bench {
     /// What was asked for.
@@ -53,17 +56,20 @@ impl Bench {
             );
             programs.push(Box::new(Web));
         }
-        programs.retain(|program| {
-            let missing = program.missing();
-            if let Some(what) = &missing {
-                eprintln!(
-                    "left out: {} (needs {what}; tests/prepare.sh bench installs it)",
-                    program.name()
-                );
-            }
-            missing.is_none()
-        });
+        programs.retain(|program| self.is_here(program.as_ref()));
         programs
+    }
+
+    /// Whether a program can be run; what is missing is named on stderr.
+    pub(crate) fn is_here(&self, program: &dyn Pair) -> bool {
+        let missing = program.missing();
+        if let Some(what) = &missing {
+            eprintln!(
+                "left out: {} (needs {what}; tests/prepare.sh bench installs it)",
+                program.name()
+            );
+        }
+        missing.is_none()
     }
 
     /// The same work without a protocol, for a file.
@@ -76,25 +82,36 @@ impl Bench {
         warm(source);
         let mut all = Vec::new();
         for _ in 0..self.options.runs {
-            for program in programs {
-                let job = self.job(source);
-                rustix::fs::sync();
-                let result = attempt(|| program.run(&job)).and_then(|run| {
-                    same(source, &job.copy())?;
-                    Ok(run)
-                });
-                self.keep(workload, source, &mut all, &program.name(), result);
-                let runs = all
-                    .iter_mut()
-                    .find(|runs| runs.name == program.name())
-                    .expect("kept just now");
-                runs.does = program.does();
-                if source.is_file() {
-                    std::fs::remove_dir_all(&job.destination).expect("the copy");
-                }
-            }
+            self.round(workload, source, programs, &mut all);
         }
         all
+    }
+
+    /// Each of them once.
+    pub(crate) fn round(
+        &mut self,
+        workload: &str,
+        source: &Path,
+        programs: &[Box<dyn Pair>],
+        all: &mut Vec<Runs>,
+    ) {
+        for program in programs {
+            let job = self.job(source);
+            rustix::fs::sync();
+            let result = attempt(|| program.run(&job)).and_then(|run| {
+                same(source, &job.copy())?;
+                Ok(run)
+            });
+            self.keep(workload, source, all, &program.name(), result);
+            let runs = all
+                .iter_mut()
+                .find(|runs| runs.name == program.name())
+                .expect("kept just now");
+            runs.does = program.does();
+            if size(source) / files(source).len() as u64 > SMALL {
+                std::fs::remove_dir_all(&job.destination).expect("the copy");
+            }
+        }
     }
 
     /// Takes a run into the tables and the log.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use p2p_tests::fixtures;
 
 use crate::others::find;
-use crate::ours;
-use crate::pair::size;
-use crate::report::{singles, transfers};
+use crate::ours::{self, Ours};
+use crate::pair::{Pair, size};
+use crate::relayed::{Relayed, Wormhole};
+use crate::report::{relays, singles, transfers};
 use crate::runner::{Bench, attempt, warm};
 use crate::targets::{median, ratio, wall};
 
@@ -16,6 +17,9 @@ const MIB: u64 = 1 << 20;
 /// W4: this many files of this many bytes.
 const FILES: u64 = 5000;
 const EACH: u64 = 10 << 10;
+
+/// W5: pairs at once.
+const PAIRS: u64 = 8;
 
 const OURS: &str = "p2p-peer sha256";
 const OURS_BLAKE3: &str = "p2p-peer blake3";
@@ -139,6 +143,50 @@ impl Bench {
         let bytes = size(&source);
         let title = format!("W4 fetch: {FILES} files of {EACH} bytes");
         transfers(&title, bytes, &all) + &singles("W4 share: the same folder", bytes, &shares)
+    }
+
+    /// Through the relay.
+    pub(crate) fn w5(&mut self) -> String {
+        let mib = self.options.mib;
+        let one = self.file("w5.bin", mib * MIB);
+        let eight = self.lab.folder("source/eight");
+        for number in 0..PAIRS {
+            fixtures::write_file(&eight.join(format!("f{number}")), number, mib * MIB / PAIRS);
+        }
+        warm(&eight);
+        let mut singles: Vec<Box<dyn Pair>> =
+            vec![Box::new(Ours { hash: "sha256" }), Box::new(Relayed { pairs: 1 })];
+        if !self.options.only_ours && self.is_here(&Wormhole) {
+            singles.push(Box::new(Wormhole));
+        }
+        let mut all = Vec::new();
+        for _ in 0..self.options.runs {
+            self.round("W5", &one, &singles, &mut all);
+            self.round("W5", &eight, &[Box::new(Relayed { pairs: 8 })], &mut all);
+        }
+        let bytes = size(&one);
+        let targets = &mut self.targets;
+        let against = |ours: &str, other: &str| ratio(wall(&all, other), wall(&all, ours));
+        targets.at_least(
+            "W5 relayed: MB/s over our own direct",
+            against(Relayed::ONE, OURS),
+            0.75,
+        );
+        targets.at_least(
+            "W5 relayed: MB/s over magic-wormhole's relayed",
+            against(Relayed::ONE, Wormhole::NAME),
+            2.0,
+        );
+        targets.at_least(
+            "W5 eight pairs: MB/s over one pair's",
+            against(Relayed::EIGHT, Relayed::ONE),
+            1.0,
+        );
+        let cpu = median(&all, Relayed::ONE, |run| run.relay_cpu);
+        let per_gb = cpu.map(|seconds| seconds / (bytes as f64 / 1e9));
+        targets.at_most("W5 tracker: CPU s per GB", per_gb, 1.2);
+        let title = format!("W5 {mib} MiB through a relay, and as much by eight pairs at once");
+        transfers(&title, bytes, &all) + &relays(bytes, &all)
     }
 
     fn folder(&self) -> PathBuf {
