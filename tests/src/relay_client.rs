@@ -131,6 +131,11 @@ impl RelayClient {
         self.send_raw(&masked(opcode, payload)).await;
     }
 
+    /// The same; an error means that the relay has ended the connection.
+    pub async fn try_send_message(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+        self.stream.write_all(&masked(opcode, payload)).await
+    }
+
     /// Sends bytes as they are.
     pub async fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("send to the relay");
@@ -161,6 +166,34 @@ impl RelayClient {
                 other => panic!("a relay does not send {other:?}"),
             }
         }
+    }
+
+    /// Reads at most so many bytes, whatever they are a part of; what came to its end by them. None: the connection is closed.
+    pub async fn sip(&mut self, bytes: usize) -> Option<Vec<Event>> {
+        let mut part = vec![0; bytes];
+        let length = self
+            .stream
+            .read(&mut part)
+            .await
+            .ok()
+            .filter(|length| *length > 0)?;
+        part.truncate(length);
+        // What is left of the last sip was not enough for a message.
+        self.piece = [&self.piece[..], &part[..]].concat().into();
+        let mut events = Vec::new();
+        while let Some(message) = self
+            .reader
+            .read(&mut self.piece)
+            .expect("WebSocket frames of a server")
+        {
+            match message.opcode {
+                Opcode::Binary => events.push(event(&message)),
+                Opcode::Ping => self.send_message(Opcode::Pong, message.payload()).await,
+                Opcode::Close => return None,
+                other => panic!("a relay does not send {other:?}"),
+            }
+        }
+        Some(events)
     }
 
     /// The next frame, which is no data and no end.

@@ -1,5 +1,6 @@
 //! The relay of a real tracker, over real WebSockets: what goes through it, and what does not.
 
+mod crowd;
 mod limits;
 mod scene;
 

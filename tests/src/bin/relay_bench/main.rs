@@ -4,16 +4,22 @@
 //! Promises the tracker's own CPU seconds per GB and its memory; the rate is that of this machine at this moment, so compare rates of one
 //! run only: several trackers can be named and take turns.
 
+mod slow;
+
 use clap::Parser;
 use p2p_shared::crypto::identity::Identity;
 use p2p_shared::protocol::relay::{FRAME_COST, MAX_CREDIT, MAX_DATA, RelayFrame, TunnelId};
 use p2p_tests::lab::Lab;
 use p2p_tests::measure::{cpu_seconds, resident_mib};
-use p2p_tests::process::Launch;
+use p2p_tests::process::{Launch, Program};
 use p2p_tests::programs::listening;
 use p2p_tests::relay_client::{Event, Registered, RelayClient, tunnel};
 use p2p_tests::tracker_caller::Caller;
-use std::{net::SocketAddr, path::PathBuf, time::Instant};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 /// Measures relays
 #[derive(Debug, Parser)]
@@ -36,11 +42,25 @@ struct Options {
     /// Connections that only wait, opened before the rest
     #[arg(long, default_value_t = 0)]
     idle: u16,
+    /// Instead of all that: so many tunnels with slow readers, and what else goes on beside them
+    #[arg(long, default_value_t = 0)]
+    slow: u16,
+    /// Seconds for which they are slow, at least, in each of three rounds
+    #[arg(long, default_value_t = 0)]
+    hold: u64,
 }
 
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
+    if options.slow > 0 {
+        for tracker in &options.trackers {
+            let lab = Lab::new();
+            let (program, address) = start(&lab, tracker, options.workers);
+            slow::measure(address, program.pid(), options.slow, options.mib, options.hold).await;
+        }
+        return;
+    }
     println!(
         "tracker | GB/s | tracker CPU s/GB | MiB before | after | MiB with 14 MiB granted and not read | KiB an idle connection"
     );
@@ -51,16 +71,9 @@ async fn main() {
     }
 }
 
-async fn measure(tracker: &std::path::Path, options: &Options) {
+async fn measure(tracker: &Path, options: &Options) {
     let lab = Lab::new();
-    let path = tracker.to_str().expect("a path in UTF-8");
-    let launch = Launch::new(path, &lab.folder("tracker"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--lease", "3600", "--workers"])
-        .arg(options.workers.to_string())
-        .arg("--data")
-        .arg(lab.at("tracker/data"));
-    let program = launch.start();
-    let (address, _) = program.wait_err(0, "where it listens", listening);
+    let (program, address) = start(&lab, tracker, options.workers);
     let needed = u16::from(options.pairs) * 2 + 2 + options.idle;
     let url = format!("http://{address}");
     let peers = tokio::task::spawn_blocking(move || register(&url, needed));
@@ -91,8 +104,23 @@ async fn measure(tracker: &std::path::Path, options: &Options) {
     let from = usize::from(options.pairs) * 2;
     let _stuck = stall(address, &peers[from..from + 2]).await;
     let stalled = resident();
+    let path = tracker.display();
     println!("{path} | {rate:.3} | {cost:.3} | {before:.1} | {after:.1} | {stalled:.1} | {each:.1}");
     drop(waiting);
+}
+
+fn start(lab: &Lab, tracker: &Path, workers: u8) -> (Program, SocketAddr) {
+    // It starts in a folder of its own.
+    let tracker = tracker.canonicalize().expect("the tracker's program");
+    let path = tracker.to_str().expect("a path in UTF-8");
+    let program = Launch::new(path, &lab.folder("tracker"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--lease", "3600", "--workers"])
+        .arg(workers.to_string())
+        .arg("--data")
+        .arg(lab.at("tracker/data"))
+        .start();
+    let (address, _) = program.wait_err(0, "where it listens", listening);
+    (program, address)
 }
 
 fn register(url: &str, count: u16) -> Vec<Registered> {
