@@ -161,8 +161,9 @@ impl Bench {
         }
         let mut all = Vec::new();
         for _ in 0..self.options.runs {
-            self.round("W5", &one, &singles, &mut all);
-            self.round("W5", &eight, &[Box::new(Relayed { pairs: 8 })], &mut all);
+            let in_turn: Vec<&dyn Pair> = singles.iter().map(AsRef::as_ref).collect();
+            self.round("W5", &one, &in_turn, &mut all);
+            self.round("W5", &eight, &[&Relayed { pairs: 8 }], &mut all);
         }
         let bytes = size(&one);
         let targets = &mut self.targets;
