@@ -54,9 +54,10 @@ bench() {
   [ -x "$tools/bin/b3sum" ] || cargo install --locked --quiet b3sum --version 1.8.7 --root "$tools" || echo "not installed: b3sum"
 }
 
-# What some tests use: networks with NATs, and somebody else's STUN. Without it they say that they are skipped, and in CI they fail.
+# What some tests use: networks with NATs, somebody else's STUN, a Prometheus. Without it they say that they are skipped, and in CI they fail.
 networks() {
-  missing=$(missing_of ip:iproute2 nft:nftables ethtool:ethtool turnserver:coturn turnutils_stunclient:coturn)
+  missing=$(missing_of ip:iproute2 nft:nftables ethtool:ethtool turnserver:coturn turnutils_stunclient:coturn \
+    prometheus:prometheus promtool:prometheus)
   [ -n "$missing" ] || return 0
   if root_with_apt; then
     # shellcheck disable=SC2086

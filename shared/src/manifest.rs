@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the stream of a share is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ShareKind {
     /// The bytes of one file.
@@ -54,6 +55,7 @@ pub const MODE_BITS: u32 = 0o777;
 
 /// A time of last change, as seconds and nanoseconds since 1970-01-01 00:00 UTC, the nanoseconds counted forward.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Modified {
     /// Whole seconds; negative before 1970.

@@ -27,13 +27,15 @@ pub mod encoding;
 mod files;
 mod peers;
 mod problem;
+#[cfg(feature = "openapi")]
+mod schema;
 mod status;
 
 pub use announce::{AnnounceRequest, AnnounceResponse, BadDigests, ChunkHashes, Have, MAX_CHUNK_HASHES};
 pub use files::{ChunkInfo, ChunksPage, FileMetadata, FileRecord, FilesPage};
 pub use peers::{
     Bandwidth, ChallengeRequest, ChallengeResponse, FilePeers, HeartbeatRequest, HeartbeatResponse,
-    PeerRecord, PeerStatus, PeersPage, RegisterRequest, RegisterResponse,
+    PeerRecord, PeerStatus, PeersPage, PunchReport, RegisterRequest, RegisterResponse,
 };
 pub use problem::{Problem, slug};
 pub use status::{Health, HealthStatus, RelayStats, Stats};

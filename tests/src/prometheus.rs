@@ -1,6 +1,8 @@
 //! Prometheus's text format (version 0.0.4), read as strictly as its own parser does.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// What one scrape said.
 #[derive(Debug, Default)]
@@ -85,4 +87,40 @@ impl Scrape {
             .map(|(_, value)| value)
             .sum()
     }
+}
+
+/// Whether this program can be run; in CI it must be.
+pub fn is_installed(program: &str) -> bool {
+    let is_there = Command::new(program).arg("--version").output().is_ok();
+    if !is_there {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "in CI this must run: {program} is not installed"
+        );
+        println!("skipped: {program} is not installed");
+    }
+    is_there
+}
+
+/// Has `promtool` read what a scrape gave.
+///
+/// # Panics
+/// When it objects to anything.
+#[track_caller]
+pub fn promtool_check(text: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    let mut input = promtool.stdin.take().expect("piped");
+    input.write_all(text.as_bytes()).expect("promtool reads");
+    drop(input);
+    let ended = promtool.wait_with_output().expect("promtool");
+    let said = [ended.stdout, ended.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
+    assert!(ended.status.success() && said.trim().is_empty(), "{said}\n{text}");
 }

@@ -9,6 +9,7 @@ mod catalogue;
 mod clock;
 pub mod config;
 mod data;
+mod metrics;
 mod registry;
 mod relay;
 mod rendezvous;

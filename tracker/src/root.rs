@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     config::Config,
     data::{DataError, DataFolder, DatabaseLock},
+    metrics::{Metrics, store::Measured},
     registry::{
         RegistryHandle,
         actor::{RegistryParts, TrackerRegistry},
@@ -119,6 +120,7 @@ pub(crate) struct TrackerRoot {
     api: Api,
     server: ServerHandle,
     served: JoinHandle<io::Result<()>>,
+    upkeep: JoinHandle<()>,
     _data: (DataFolder, DatabaseLock),
 }
 
@@ -128,12 +130,14 @@ impl TrackerRoot {
         let clock = Clock::start();
         let data = DataFolder::take(&config.data)?;
         let database = lock_database(&config)?;
+        let metrics = Metrics::default();
         let store = open(&config).await?;
+        let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
         let listener = listen(config.listen)?;
         let address = listener.local_addr().map_err(system)?;
         let sockets = udp(&config, address)?;
 
-        let mut supervisor = Supervisor::new();
+        let mut supervisor = Supervisor::new().observed_by(Arc::new(metrics.clone()));
         let writer = start_writer(&mut supervisor, Arc::clone(&store), clock);
         let (keys, new_key) = ring(&config, &store, clock).await?;
         let parts = RegistryParts {
@@ -165,12 +169,14 @@ impl TrackerRoot {
             config.lease,
         );
         api.udp_ports = udp_ports.into();
+        api.metrics = metrics.clone();
         let server = server::start(listener, api.clone(), config.workers).map_err(system)?;
         let root = Self {
             supervisor,
             api,
             server: server.handle(),
             served: actix_rt::spawn(server),
+            upkeep: actix_rt::spawn(metrics.keep_up()),
             _data: (data, database),
         };
         // Last: a key that was made for a start which then failed would be known to nobody, and be the only one.
@@ -206,6 +212,7 @@ impl TrackerRoot {
         self.api.relay.go_away();
         self.server.stop(true).await;
         self.supervisor.stop(ACTORS_END).await;
+        self.upkeep.abort();
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api::{self, Api};
 use actix_web::{
     App, HttpServer,
     dev::{Extensions, Server},
-    middleware::from_fn,
+    middleware::{Compress, from_fn},
     rt::net::TcpStream,
     web,
 };
@@ -71,6 +71,8 @@ pub(crate) fn start(listener: TcpListener, api: Api, workers: usize) -> io::Resu
             .wrap(from_fn(api::auth::authorize))
             .wrap(from_fn(api::guard::drain))
             .wrap(from_fn(api::logging::log))
+            .wrap(Compress::default())
+            .wrap(from_fn(api::compress::choose))
             .configure(api::configure)
     })
     .workers(workers)

@@ -6,7 +6,7 @@ use super::{
     addresses::Told,
     errands,
     http::Http,
-    messages::{CallReturned, Leave, Outcome, Reconcile, Wanted},
+    messages::{CallReturned, Known, Leave, Outcome, Reconcile, Wanted},
     state::{Action, AnnounceCall, Lease, TrackerState},
     status::ClientStatus,
 };
@@ -18,7 +18,6 @@ use actix::{
 use p2p_shared::{crypto::identity::Identity, id::FileHash};
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,8 +27,8 @@ use tokio::sync::watch;
 pub(crate) struct TrackerClient {
     parts: Parts,
     trackers: BTreeMap<TrackerUrl, TrackerState>,
-    /// Where each was told last that this peer is.
-    told: HashMap<TrackerUrl, Vec<SocketAddr>>,
+    /// What each was told last.
+    told: HashMap<TrackerUrl, Known>,
     timer: Option<SpawnHandle>,
     /// Said goodbye: nothing is told any more.
     left: bool,
@@ -163,7 +162,7 @@ impl TrackerClient {
                     let relay = relay_of(tracker, answer.relay_url.as_deref());
                     let token = answer.token.into();
                     state.on_registered(now, epoch, Lease { token, length });
-                    self.told.insert(tracker.clone(), told);
+                    self.told.entry(tracker.clone()).or_default().addresses = told;
                     self.publish(tracker, |status| {
                         status.observed = Some(answer.observed_address);
                         status.relay = relay;

@@ -68,25 +68,21 @@ pub(crate) async fn register(
     .await
 }
 
-/// Says that the peer is still there, and where, if that has changed.
+/// Says that the peer is still there, and what has changed.
 pub(crate) async fn heartbeat(
     http: &Http,
     tracker: &TrackerUrl,
     peer: PeerId,
     token: &str,
-    addresses: Option<Vec<SocketAddr>>,
+    news: &HeartbeatRequest,
 ) -> Result<HeartbeatResponse, CallError> {
-    let body = HeartbeatRequest {
-        addresses,
-        port: None,
-    };
     let path = ["api", "peers", &peer.to_string(), "heartbeat"];
     http.json(
         tracker,
         Method::POST,
         &path,
         Credentials { token: Some(token) },
-        Some(&body),
+        Some(news),
     )
     .await
 }

@@ -4,10 +4,11 @@ use super::{
     TrackerUrl,
     actor::Parts,
     calls,
-    messages::{CallReturned, Outcome},
+    messages::{CallReturned, Known, Outcome},
     state::{AnnounceCall, Announcement},
 };
-use p2p_shared::tracker_api::{AnnounceRequest, ChunkHashes, FileMetadata, Have};
+use crate::metrics;
+use p2p_shared::tracker_api::{AnnounceRequest, ChunkHashes, FileMetadata, Have, HeartbeatRequest};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// A goodbye is a courtesy: the lease would run out anyway.
@@ -21,19 +22,24 @@ pub(super) async fn register(parts: Parts, tracker: TrackerUrl, epoch: u64) -> C
     CallReturned { tracker, outcome }
 }
 
-/// `told` is where the tracker was told last that this peer is; said again only if that has changed.
+/// `told` is what the tracker was told last; of it only what has changed is said again.
 pub(super) async fn heartbeat(
     parts: Parts,
     tracker: TrackerUrl,
     epoch: u64,
     token: Arc<str>,
-    told: Vec<SocketAddr>,
+    told: Known,
 ) -> CallReturned {
     let addresses = reachable(&parts, &tracker).await;
-    let news = (addresses != told).then(|| addresses.clone());
+    let rounds = metrics::punch_rounds();
+    let news = HeartbeatRequest {
+        addresses: (addresses != told.addresses).then(|| addresses.clone()),
+        port: None,
+        punches: rounds.since(&told.rounds),
+    };
     let peer = parts.identity.peer_id();
-    let result = calls::heartbeat(&parts.http, &tracker, peer, &token, news).await;
-    let told = addresses;
+    let result = calls::heartbeat(&parts.http, &tracker, peer, &token, &news).await;
+    let told = Known { addresses, rounds };
     let outcome = Outcome::Heartbeat { epoch, told, result };
     CallReturned { tracker, outcome }
 }

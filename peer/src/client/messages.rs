@@ -4,6 +4,7 @@ use super::{
     CallError, TrackerUrl,
     state::{AnnounceCall, Announcement},
 };
+use crate::metrics::PunchRounds;
 use actix::Message;
 use p2p_shared::{
     id::FileHash,
@@ -37,6 +38,15 @@ pub(crate) struct Reconcile;
 #[rtype(result = "()")]
 pub(crate) struct Leave;
 
+/// What a tracker was told of this peer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Where it can be reached.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// How its rounds of hole punching had ended until then.
+    pub(crate) rounds: PunchRounds,
+}
+
 /// A call came back.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -56,8 +66,8 @@ pub(crate) enum Outcome {
     },
     Heartbeat {
         epoch: u64,
-        /// The addresses that the tracker knows if it was heard.
-        told: Vec<SocketAddr>,
+        /// What the tracker knows if it was heard.
+        told: Known,
         result: Result<HeartbeatResponse, CallError>,
     },
     Announce {

@@ -8,8 +8,10 @@
 
 mod look;
 mod names;
+mod rounds;
 
 pub(crate) use look::{Watch, text};
+pub(crate) use rounds::{PunchRounds, punch_rounds};
 
 use crate::event::PathKind;
 use metrics::{counter, histogram};
@@ -91,6 +93,7 @@ pub(crate) fn disk<T>(work: DiskWork, work_on_it: impl FnOnce() -> T) -> T {
 
 /// A round of hole punching ended.
 pub(crate) fn punched(outcome: &'static str) {
+    rounds::count(outcome);
     counter!(names::PUNCHES, "outcome" => outcome).increment(1);
 }
 

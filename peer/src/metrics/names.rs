@@ -110,7 +110,7 @@ pub(super) fn describe() {
     {
         counter!(PATHS_TAKEN, "path" => path.as_str(), "reason" => reason).absolute(0);
     }
-    for outcome in ["punched", "no-way", "no-connection", "no-socket", "busy"] {
+    for outcome in super::rounds::OUTCOMES {
         counter!(PUNCHES, "outcome" => outcome).absolute(0);
     }
 }

@@ -37,6 +37,7 @@ use std::{fmt, str::FromStr};
     bincode::Encode,
     bincode::Decode,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum HashAlgorithm {
     /// SHA-256 (FIPS 180-4): the checksum that vendors publish.

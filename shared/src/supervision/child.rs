@@ -6,13 +6,14 @@ use super::{
     control::Control,
     life::{panic_text, payload_text, spawn_life},
     slot::SlotOwner,
-    supervisor::Escalation,
+    supervisor::{Escalation, Observer},
 };
 use actix::{Actor, Context};
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -62,6 +63,7 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     before_stop: Option<BeforeStop<A>>,
     on_end: Option<OnEnd>,
     pub(super) escalate: Option<mpsc::UnboundedSender<Escalation>>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
@@ -81,6 +83,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
             before_stop: None,
             on_end: None,
             escalate: None,
+            observer: None,
         }
     }
 
@@ -266,8 +269,10 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
                 end = &mut running.task => return LifeEnd::ByItself(exit_of(end)),
                 until = stop_wanted(&mut self.stop) => return self.end(running, until).await,
                 answered = alive(&running.control, self.spec.probe, started) => {
-                    if let Err(patience) = answered {
-                        return LifeEnd::ByItself(cut_off(running, patience).await);
+                    match (answered, &self.spec.observer) {
+                        (Err(patience), _) => return LifeEnd::ByItself(cut_off(running, patience).await),
+                        (Ok(waited), Some(observer)) if started => observer.on_answer(self.name, waited),
+                        _ => {}
                     }
                     if !started {
                         started = true;
@@ -325,6 +330,9 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
             .on_exit(self.spec.restart, exit, self.epoch.elapsed());
         match (&verdict, told) {
             (Verdict::Again(pause), exit) => {
+                if let Some(observer) = &self.spec.observer {
+                    observer.on_restart(self.name);
+                }
                 error!(
                     actor = self.name,
                     incarnation,
@@ -345,14 +353,17 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
     }
 }
 
-/// Asks the child whether it is there, at once when it has just been started. An error is how long it was waited for.
-async fn alive(control: &Control, probe: Probe, started: bool) -> Result<(), Duration> {
+/// Asks the child whether it is there, at once when it has just been started, and says how long the answer took. An error is how long it
+/// was waited for.
+async fn alive(control: &Control, probe: Probe, started: bool) -> Result<Duration, Duration> {
     let mut patience = probe.start;
     if started {
         sleep(probe.every).await;
         patience = probe.within;
     }
-    timeout(patience, control.ping()).await.map_err(|_| patience)
+    let asked = Instant::now();
+    let answered = timeout(patience, control.ping()).await;
+    answered.map(|()| asked.elapsed()).map_err(|_| patience)
 }
 
 /// Ends a life that does not answer.

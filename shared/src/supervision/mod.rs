@@ -31,7 +31,7 @@ pub use child::{ChildSpec, Probe, supervise};
 pub use handle::{CallError, Handle};
 pub use life::{Life, Outcome, spawn_life};
 pub use slot::Incarnation;
-pub use supervisor::{EXIT_ESCALATED, Escalation, Supervisor};
+pub use supervisor::{EXIT_ESCALATED, Escalation, Observer, Supervisor};
 pub use system::system;
 pub use watchdog::Watchdog;
 

@@ -2,7 +2,7 @@
 
 use super::{ChildSpec, Handle, Life, Outcome, supervise};
 use actix::{Actor, Context};
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::info;
 
@@ -29,6 +29,19 @@ impl fmt::Display for Escalation {
     }
 }
 
+/// Somebody who counts how the children fare. Called on the actors' thread; must not wait, and must not panic.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// From now on there is a child of this name.
+    fn on_start(&self, actor: &'static str);
+
+    /// It crashed, and will be built anew.
+    fn on_restart(&self, actor: &'static str);
+
+    /// It was asked whether it is alive, as it is regularly, and came to the question after `waited`: a message that was sent at that moment
+    /// waited as long for those before it.
+    fn on_answer(&self, actor: &'static str, waited: Duration);
+}
+
 /// The children of a program, or of a part of it, in the order in which they depend on each other.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -36,6 +49,7 @@ pub struct Supervisor {
     escalate: mpsc::UnboundedSender<Escalation>,
     /// At most one a child.
     escalations: mpsc::UnboundedReceiver<Escalation>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Supervisor {
@@ -52,7 +66,15 @@ impl Supervisor {
             children: Vec::new(),
             escalate,
             escalations,
+            observer: None,
         }
+    }
+
+    /// The same, with somebody who counts how the children fare.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// Starts a child that may use those started before it. Who needs it to have started waits for [`Handle::up`].
@@ -63,7 +85,11 @@ impl Supervisor {
     pub fn start<A: Actor<Context = Context<A>>>(&mut self, mut spec: ChildSpec<A>) -> Handle<A> {
         self.children.retain(|life| !life.is_over());
         spec.escalate = Some(self.escalate.clone());
+        spec.observer.clone_from(&self.observer);
         let (handle, life) = supervise(spec);
+        if let Some(observer) = &self.observer {
+            observer.on_start(life.name());
+        }
         self.children.push(life);
         handle
     }

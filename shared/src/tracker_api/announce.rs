@@ -15,6 +15,7 @@ pub const MAX_CHUNK_HASHES: usize = 65_536;
 
 /// "I hold this file", as much of it as `have` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AnnounceRequest {
     /// Which file.
@@ -36,6 +37,7 @@ pub struct AnnounceRequest {
 
 /// How much of a file a peer holds and serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Have {
     /// All of it.
@@ -48,6 +50,7 @@ pub enum Have {
 
 /// What the tracker has after an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AnnounceResponse {
     /// Whether the tracker has the metadata and every chunk hash.
     pub complete: bool,
@@ -59,6 +62,7 @@ pub struct AnnounceResponse {
 
 /// A run of chunk hashes, as one base64 text (RFC 4648, with padding) of 32 bytes a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChunkHashes {
     /// The chunk that the first hash belongs to.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 /// What a file is: a [`Manifest`] as it is written down. Fields of any value: it is a manifest only when
 /// [`Manifest::try_from`] says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileMetadata {
     /// The hash of the whole stream.
@@ -79,6 +80,7 @@ pub(super) fn checked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 
 /// What the tracker knows about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FileRecord {
     /// What it is.
     #[serde(flatten)]
@@ -95,6 +97,7 @@ pub struct FileRecord {
 
 /// One page of a search or of the whole catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FilesPage {
     /// The files of this page.
     pub files: Vec<FileRecord>,
@@ -105,6 +108,7 @@ pub struct FilesPage {
 
 /// One chunk of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChunkInfo {
     /// Which.
     pub index: ChunkIndex,
@@ -116,6 +120,7 @@ pub struct ChunkInfo {
 
 /// One page of a file's chunks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChunksPage {
     /// The file asked about.
     pub hash: FileHash,

@@ -35,6 +35,7 @@ pub mod slug {
 
 /// What went wrong, for programs (`type`) and for people (`title`, `detail`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `urn:p2p:problem:` and a slug: what kind of problem this is.
     #[serde(rename = "type")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 /// Totals over everything that the tracker knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stats {
     /// Peers whose lease runs.
     pub peers_online: u64,
@@ -29,6 +30,7 @@ pub struct Stats {
 
 /// What a relay does now, and did since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RelayStats {
     /// Peers that are connected.
     pub connections: u64,
@@ -44,6 +46,7 @@ pub struct RelayStats {
 
 /// The answer of `/healthz` (is the process in order?) and `/readyz` (should it be given work?).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
     /// The answer in a word; the HTTP status says the same (200 or 503).
     pub status: HealthStatus,
@@ -58,6 +61,7 @@ pub struct Health {
 
 /// Whether the tracker can work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     /// It can.

@@ -29,11 +29,21 @@ pub(super) async fn announce(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<web::Json<AnnounceResponse>, ApiError> {
-    let session = path::session(&api, &request)?;
+    let progress = take(&api, &request, payload).await;
+    api.metrics.announced(match &progress {
+        Ok(Progress::Complete { .. }) => "complete",
+        Ok(Progress::Wanted { .. }) => "wanted",
+        Err(_) => "refused",
+    });
+    progress.map(|progress| web::Json(response(progress)))
+}
+
+async fn take(api: &Api, request: &HttpRequest, payload: web::Payload) -> Result<Progress, ApiError> {
+    let session = path::session(api, request)?;
     // Before the body: nobody without a registration makes the tracker read 4 MiB.
     let key = api.registry.key_of(session).await?;
-    let turn = turn_for_large(&api, &request).await?;
-    let announcement = body::json(&request, payload, body::ANNOUNCEMENT).await?;
+    let turn = turn_for_large(api, request).await?;
+    let announcement = body::json(request, payload, body::ANNOUNCEMENT).await?;
     let announcing = Announcing {
         registry: api.registry.clone(),
         writer: api.writer.clone(),
@@ -42,13 +52,12 @@ pub(super) async fn announce(
         session,
         key,
     };
-    let progress = to_the_end(async move {
+    to_the_end(async move {
         // Its hashes stay in the memory until this ends, also when the caller goes away.
         let _turn = turn;
         carry_out(announcing, announcement).await
     })
-    .await?;
-    Ok(web::Json(response(progress)))
+    .await
 }
 
 /// A turn to send a large body (or one of unknown length); small ones need none.

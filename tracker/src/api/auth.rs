@@ -24,6 +24,10 @@ use p2p_shared::tracker_api::API_KEY_HEADER;
 /// What needs no key.
 const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
 
+/// Where a key may stand in `Authorization: Bearer`, too: Prometheus sends no headers of other names before its version 2.55, and Debian
+/// 12 has 2.42.
+const METRICS: &str = "/metrics";
+
 /// What the caller of a request may do, and by which key.
 #[derive(Clone)]
 struct Caller {
@@ -71,7 +75,7 @@ fn admit(request: &ServiceRequest) -> Result<Caller, ApiError> {
     if OPEN.contains(&request.path()) {
         return Ok(Caller::unnamed(Scope::Read));
     }
-    let key = presented(request).and_then(|key| api.keys.find(key, api.clock.now()));
+    let key = key_of(request).and_then(|key| api.keys.find(key, api.clock.now()));
     let key = key.ok_or_else(|| {
         let detail = format!("send a valid API key of this tracker as {API_KEY_HEADER}");
         ApiError::new(Kind::ApiKeyInvalid, detail)
@@ -110,8 +114,20 @@ impl Caller {
     }
 }
 
-fn presented(request: &ServiceRequest) -> Option<&str> {
-    request.headers().get(API_KEY_HEADER)?.to_str().ok()
+fn key_of(request: &ServiceRequest) -> Option<&str> {
+    let headers = request.headers();
+    match headers.get(API_KEY_HEADER) {
+        Some(key) => key.to_str().ok(),
+        // Elsewhere that is the place of a peer's token.
+        None if request.path() == METRICS => bearer(headers.get(header::AUTHORIZATION)?.to_str().ok()?),
+        None => None,
+    }
+}
+
+/// What stands behind `Bearer`.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {

@@ -5,7 +5,7 @@
 //! than one page of it.
 
 use super::{
-    Api,
+    Api, compress,
     error::{ApiError, Kind},
     files, path,
     range::{self, Wanted},
@@ -124,6 +124,7 @@ fn as_bytes(api: &Api, file: &Manifest, headers: &HeaderMap) -> Result<HttpRespo
     response
         .content_type(DIGESTS_MEDIA_TYPE)
         .insert_header((header::ACCEPT_RANGES, "bytes"))
+        .insert_header((header::CONTENT_ENCODING, compress::AS_IT_IS))
         .insert_header((header::ETAG, tag));
     let size = part.end - part.start;
     Ok(response.body(SizedStream::new(size, read(api, file.hash, part))))

@@ -188,6 +188,12 @@ pub(crate) fn health(in_order: bool) -> HttpResponseBuilder {
     })
 }
 
+/// The problem document of an answer, beside its body: for whoever can say of which request it is.
+pub(super) struct Reported {
+    pub(super) slug: &'static str,
+    pub(super) problem: Problem,
+}
+
 /// A call failed.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -261,7 +267,10 @@ impl ResponseError for ApiError {
         if let Some((name, value)) = &self.header {
             response.insert_header((name.clone(), value.clone()));
         }
-        response.json(Problem::new(slug, title, status.as_u16(), &self.detail))
+        let problem = Problem::new(slug, title, status.as_u16(), &self.detail);
+        let mut response = response.json(&problem);
+        response.extensions_mut().insert(Reported { slug, problem });
+        response
     }
 }
 

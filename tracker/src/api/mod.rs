@@ -8,6 +8,7 @@ mod announce;
 pub(crate) mod auth;
 mod body;
 mod chunks;
+pub(crate) mod compress;
 mod error;
 mod files;
 pub(crate) mod guard;
@@ -15,14 +16,17 @@ mod health;
 pub(crate) mod host;
 pub(crate) mod keys;
 pub(crate) mod logging;
+mod metrics;
 mod path;
 mod peers;
 mod range;
 mod relay;
+mod request_id;
 mod stats;
 
 use crate::{
     clock::Clock,
+    metrics::Metrics,
     registry::{RegistryHandle, token::Tokens},
     relay::RelayHandle,
     storage::{Store, writer::StoreWriterHandle},
@@ -44,6 +48,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 /// Announcements with chunk hashes that are read and checked at once: each takes up to 8 MiB for a moment.
 const LARGE_BODIES: usize = 8;
@@ -61,6 +66,8 @@ pub(crate) struct Api {
     pub(crate) lease: Duration,
     /// Where the rendezvous answers, if it does.
     pub(crate) udp_ports: Arc<[u16]>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// Set while the tracker is shutting down.
     pub(crate) draining: Arc<AtomicBool>,
     large_bodies: Arc<Semaphore>,
@@ -86,6 +93,7 @@ impl Api {
             clock,
             lease,
             udp_ports: Arc::default(),
+            metrics: Metrics::default(),
             draining: Arc::default(),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
         }
@@ -112,6 +120,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.service(resource("/", &["GET"]).route(get().to(stats::about)))
         .service(resource("/healthz", &["GET"]).route(get().to(health::healthz)))
         .service(resource("/readyz", &["GET"]).route(get().to(health::readyz)))
+        .service(resource("/metrics", &["GET"]).route(get().to(metrics::metrics)))
         .service(resource("/relay", &["GET"]).route(web::get().to(relay::relay)))
         .service(resource("/api/stats", &["GET"]).route(get().to(stats::stats)))
         .service(resource("/api/peers/challenge", &["POST"]).route(web::post().to(peers::challenge)))
@@ -161,7 +170,7 @@ async fn no_such_route(request: HttpRequest) -> Result<&'static str, ApiError> {
 async fn to_the_end<T: 'static>(
     work: impl Future<Output = Result<T, ApiError>> + 'static,
 ) -> Result<T, ApiError> {
-    match actix_web::rt::spawn(work).await {
+    match actix_web::rt::spawn(work.in_current_span()).await {
         Ok(result) => result,
         Err(error) => {
             tracing::error!(%error, "a request crashed");

@@ -132,13 +132,20 @@ pub(super) async fn heartbeat(
     payload: web::Payload,
 ) -> Result<web::Json<HeartbeatResponse>, ApiError> {
     let session = own_session(&api, &request)?;
-    let HeartbeatRequest { addresses, port } = body::json(&request, payload, body::SMALL).await?;
+    let HeartbeatRequest {
+        addresses,
+        port,
+        punches,
+    } = body::json(&request, payload, body::SMALL).await?;
     let sign = SignOfLife {
         observed: path::observed(&request)?,
         port,
         listed: addresses.as_deref().map(address::check_listed).transpose()?,
     };
     api.registry.heartbeat(session, sign).await?;
+    if let Some(report) = punches {
+        api.metrics.punched(&report);
+    }
     Ok(web::Json(HeartbeatResponse {
         lease: api.lease_seconds(),
     }))

@@ -427,9 +427,11 @@ fn compare(registry: &mut Registry, model: &Model, now: u64) {
         .map(|((_, of), _)| *of)
         .collect();
     let seeders = model.members.values().filter(|is| **is).count() as u64;
+    let swarms: HashSet<_> = model.members.keys().map(|(_, file)| *file).collect();
     let totals = Totals {
         peers_online: model.peers.len() as u64,
         files: model.files.len() as u64,
+        swarms: swarms.len() as u64,
         seeders,
         leechers: model.members.len() as u64 - seeders,
         bytes_shared: held.len() as u64 * 1000,

@@ -81,6 +81,8 @@ pub(crate) struct Totals {
     pub(crate) peers_online: u64,
     /// Files in the catalogue.
     pub(crate) files: u64,
+    /// Files that somebody online holds, wholly or in part.
+    pub(crate) swarms: u64,
     /// Pairs of an online peer and a file that it holds whole.
     pub(crate) seeders: u64,
     /// Pairs of an online peer and a file that it holds in part.
@@ -243,6 +245,12 @@ impl Totals {
     fn moved(&mut self, size: u64, before: (u32, u32), after: (u32, u32)) {
         self.seeders = self.seeders + u64::from(after.0) - u64::from(before.0);
         self.leechers = self.leechers + u64::from(after.1) - u64::from(before.1);
+        match (before, after) {
+            ((0, 0), (0, 0)) => {}
+            ((0, 0), _) => self.swarms += 1,
+            (_, (0, 0)) => self.swarms -= 1,
+            _ => {}
+        }
         match (before.0, after.0) {
             (0, 1..) => self.bytes_shared += size,
             (1.., 0) => self.bytes_shared -= size,

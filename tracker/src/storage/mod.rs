@@ -279,6 +279,19 @@ pub(crate) struct Page<T, C> {
     pub(crate) next: Option<C>,
 }
 
+/// How the connections to a database server are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolStatus {
+    /// Connections that nobody uses.
+    pub(crate) idle: usize,
+    /// Connections in use.
+    pub(crate) busy: usize,
+    /// How many there may be.
+    pub(crate) most: usize,
+    /// Operations that wait for one.
+    pub(crate) waiting: usize,
+}
+
 /// A database of the tracker. Operations are whole or not at all, and what a finished [`Self::commit`] wrote survives
 /// the end of the process and of the machine.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -319,4 +332,9 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Every API key that was not revoked.
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>>;
+
+    /// How its connections are used; `None` if it has no pool of them.
+    fn pool(&self) -> Option<PoolStatus> {
+        None
+    }
 }

@@ -13,9 +13,11 @@ mod support;
 
 mod access;
 mod announcing;
+mod answers;
 mod chunks;
 mod errors;
 mod files;
 mod lifecycle;
+mod metrics;
 mod peers;
 mod program;

@@ -109,6 +109,7 @@ async fn addresses_that_nobody_can_dial_are_refused() {
     let beat = HeartbeatRequest {
         addresses: Some(vec!["0.0.0.0:1".parse().unwrap()]),
         port: None,
+        punches: None,
     };
     let request = tracker
         .post(&heartbeat_path(&peer), &beat)
@@ -123,6 +124,7 @@ async fn a_heartbeat_says_where_a_peer_is_now() {
     let beat = HeartbeatRequest {
         addresses: Some(vec!["10.1.2.3:4".parse().unwrap()]),
         port: Some(7000),
+        punches: None,
     };
     let url = format!("{}{}", tracker.handle.url(), heartbeat_path(&peer));
     let request = client_at([127, 0, 0, 2])
