@@ -22,7 +22,7 @@ pub struct SlowReaders {
     tunnels: usize,
     credit: u32,
     full: watch::Receiver<usize>,
-    _running: JoinSet<()>,
+    running: JoinSet<()>,
 }
 
 impl SlowReaders {
@@ -42,13 +42,18 @@ impl SlowReaders {
             tunnels: peers.len() / 2,
             credit,
             full,
-            _running: running,
+            running,
         }
     }
 
     /// Bytes that the relay may have to keep: what all readers have granted and not read.
     pub fn granted(&self) -> u64 {
         self.tunnels as u64 * u64::from(self.credit)
+    }
+
+    /// Waits until one of them was ended by the relay.
+    pub async fn ended(&mut self) {
+        self.running.join_next().await;
     }
 
     /// Waits until every sender has sent what it was granted at first.

@@ -8,9 +8,13 @@ use p2p_shared::tracker_api::{
     AnnounceRequest, ChallengeResponse, ChunkHashes, FileMetadata, Have, RegisterRequest, RegisterResponse,
 };
 use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::content::Content;
+
+/// Where the API key stands.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Calls one tracker.
 #[derive(Debug)]
@@ -26,13 +30,27 @@ pub type Answer = Result<(u16, Value), reqwest::Error>;
 impl Caller {
     /// Calls the tracker at this URL.
     pub fn new(url: &str) -> Self {
+        Self::with(url, HeaderMap::new())
+    }
+
+    /// The same, with this API key.
+    pub fn with_key(url: &str, key: &str) -> Self {
+        let key = HeaderValue::from_str(key).expect("a key of letters and digits");
+        Self::with(url, HeaderMap::from_iter([(API_KEY, key)]))
+    }
+
+    fn with(url: &str, headers: HeaderMap) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
         Self {
             url: url.to_owned(),
-            client: reqwest::Client::new(),
+            client: reqwest::Client::builder()
+                .default_headers(headers)
+                .no_proxy()
+                .build()
+                .expect("a client"),
             runtime,
         }
     }

@@ -82,7 +82,11 @@ fn where_all_is_well_everything_is_ok_and_everybody_reached() {
     );
     let verdict = verdict(&ended);
     assert_eq!(verdict["transfers"], true);
-    assert_eq!(paths(&verdict, "symmetric-nat"), serde_json::json!(["direct"]));
+    // A firewall may stand before it, which cannot be seen from here.
+    assert_eq!(
+        paths(&verdict, "symmetric-nat"),
+        serde_json::json!(["direct", "punched", "relayed"])
+    );
 }
 
 #[test]

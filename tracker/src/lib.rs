@@ -4,6 +4,7 @@
 //! started in which order), `server` and `api` (what peers see), `registry` (who is online and who holds what),
 //! `relay` (bytes between peers that cannot reach each other), `rendezvous` (from where they are seen), `catalogue` (how files come in), `storage` (what survives a restart).
 
+mod accepted;
 mod api;
 mod catalogue;
 mod clock;

@@ -2,18 +2,19 @@
 //!
 //! Last up and first to stop. Knows no route; those are in [`api`].
 
-use crate::api::{self, Api};
+use crate::{
+    accepted,
+    api::{self, Api},
+};
 use actix_web::{
     App, HttpServer,
-    dev::{Extensions, Server},
+    dev::Server,
     middleware::{Compress, from_fn},
-    rt::net::TcpStream,
     web,
 };
 use p2p_shared::open_files;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    any::Any,
     io,
     net::{SocketAddr, TcpListener},
     time::Duration,
@@ -36,14 +37,6 @@ const OWN_FILES: u64 = 64;
 
 /// Database reads and hashing of one worker at once.
 const BLOCKING_THREADS: usize = 8;
-
-/// A peer that acknowledges nothing for this long is gone (`TCP_USER_TIMEOUT`, RFC 5482): half-open connections are
-/// noticed within 20 s.
-const GONE_AFTER: Duration = Duration::from_secs(20);
-
-/// Bytes that the system takes for a connection before the client's window and the path have room for them. Bounds what a reader that stops
-/// pins in the kernel without holding up a fast one far away, as a fixed buffer would (its usual limit is 208 KiB).
-const UNSENT: u32 = 256 * 1024;
 
 /// How long requests in flight may take to finish when the tracker stops.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
@@ -82,7 +75,7 @@ pub(crate) fn start(listener: TcpListener, api: Api, workers: usize) -> io::Resu
     .client_request_timeout(HEAD_PATIENCE)
     .shutdown_timeout(DRAIN.as_secs())
     .disable_signals()
-    .on_connect(set_options)
+    .on_connect(accepted::on_connect)
     .listen(listener)?;
     Ok(server.run())
 }
@@ -91,27 +84,4 @@ pub(crate) fn start(listener: TcpListener, api: Api, workers: usize) -> io::Resu
 fn connections(workers: usize) -> usize {
     let files = open_files::limit().saturating_sub(OWN_FILES);
     (files / workers.max(1) as u64).clamp(1, CONNECTIONS_A_WORKER) as usize
-}
-
-/// Sets what every accepted connection gets.
-fn set_options(connection: &dyn Any, _: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
-        return;
-    };
-    if let Err(error) = options(stream) {
-        // It is closed already, or the system lacks an option; either way it is served as it is.
-        tracing::debug!(%error, "socket options were not set");
-    }
-}
-
-fn options(stream: &TcpStream) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(GONE_AFTER / 2)
-        .with_interval(GONE_AFTER / 4)
-        .with_retries(2);
-    let socket = SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_notsent_lowat(UNSENT)?;
-    socket.set_tcp_user_timeout(Some(GONE_AFTER))
 }

@@ -108,6 +108,7 @@ impl Examination<'_> {
             trackers: trackers.into_iter().map(|(standing, _)| standing).collect(),
             nat: udp.nat,
             is_open: listening && udp.is_open,
+            is_mapped: udp.is_mapped,
             has_ipv6: ipv6,
             policy: self.with.policy,
         }

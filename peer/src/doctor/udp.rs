@@ -19,8 +19,10 @@ use tokio::time::timeout_at;
 /// What was found of UDP.
 pub(super) struct UdpFound {
     pub(super) nat: NatKind,
-    /// Others may connect without being invited.
+    /// Others may connect without being invited, unless a firewall keeps them out, which cannot be seen from here.
     pub(super) is_open: bool,
+    /// The router has opened the TCP port.
+    pub(super) is_mapped: bool,
 }
 
 impl Examination<'_> {
@@ -31,6 +33,7 @@ impl Examination<'_> {
         UdpFound {
             nat,
             is_open: is_mapped || nat == NatKind::None,
+            is_mapped,
         }
     }
 

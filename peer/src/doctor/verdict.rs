@@ -15,8 +15,10 @@ pub(super) struct Found {
     /// A relay can be used.
     pub(super) relay: bool,
     pub(super) nat: NatKind,
-    /// Others may connect without being invited.
+    /// Others may connect without being invited, as far as can be seen from here.
     pub(super) is_open: bool,
+    /// The router has said that they may.
+    pub(super) is_mapped: bool,
     /// This machine has an IPv6 address that others may reach, too.
     pub(super) has_ipv6: bool,
     /// What the owner allows.
@@ -136,15 +138,9 @@ impl Kind {
             "same-network" | "open" => vec![PathKind::Direct],
             // A firewall may keep uninvited packets out, which punching opens.
             "ipv6" => vec![PathKind::Direct, PathKind::Punched],
-            // They come to us.
-            _ if found.is_open => vec![PathKind::Direct],
-            "nat" if can_punch(found, NatKind::EndpointIndependent) => vec![PathKind::Punched],
-            "symmetric-nat" if can_punch(found, NatKind::AddressDependent) => vec![PathKind::Punched],
-            _ => Vec::new(),
+            _ => self.reached_behind_nat(found),
         };
-        // What the filters of two NATs let through is not known before it is tried.
-        let is_sure = matches!(paths.as_slice(), [PathKind::Direct]) && found.policy.allows(PathKind::Direct);
-        if found.relay && !is_sure {
+        if found.relay && !(self.is_sure(found) && found.policy.allows(PathKind::Direct)) {
             paths.push(PathKind::Relayed);
         }
         paths.retain(|path| found.policy.allows(*path));
@@ -156,6 +152,37 @@ impl Kind {
             peers: Cow::Borrowed(self.peers),
             description: Cow::Borrowed(self.description),
             paths,
+        }
+    }
+}
+
+impl Kind {
+    /// Those that nobody can connect to.
+    fn reached_behind_nat(&self, found: &Found) -> Vec<PathKind> {
+        let mut paths = Vec::new();
+        if found.is_open {
+            // They come to us.
+            paths.push(PathKind::Direct);
+        }
+        let other = match self.peers {
+            "nat" => NatKind::EndpointIndependent,
+            "symmetric-nat" => NatKind::AddressDependent,
+            _ => NatKind::Blocked,
+        };
+        if !found.is_mapped && can_punch(found, other) {
+            paths.push(PathKind::Punched);
+        }
+        paths
+    }
+
+    /// Whether a direct connection works for sure. Filters of NATs, firewalls that let nobody in and such that let nothing out but to the tracker are not
+    /// known before it is tried.
+    fn is_sure(&self, found: &Found) -> bool {
+        match self.peers {
+            "same-network" => true,
+            "open" => found.nat != NatKind::Blocked,
+            "ipv6" => false,
+            _ => found.is_mapped && found.is_open,
         }
     }
 }
@@ -176,6 +203,7 @@ mod tests {
             relay: true,
             nat,
             is_open: nat == NatKind::None,
+            is_mapped: false,
             has_ipv6: false,
             policy: Policy::Auto,
         }
@@ -191,9 +219,9 @@ mod tests {
     fn who_is_reached_how_is_what_the_matrix_of_nats_allows() {
         for (nat, others, expected) in [
             (NatKind::None, "open", vec![Direct]),
-            (NatKind::None, "nat", vec![Direct]),
-            (NatKind::None, "symmetric-nat", vec![Direct]),
-            (NatKind::None, "no-udp", vec![Direct]),
+            (NatKind::None, "nat", vec![Direct, Punched, Relayed]),
+            (NatKind::None, "symmetric-nat", vec![Direct, Punched, Relayed]),
+            (NatKind::None, "no-udp", vec![Direct, Relayed]),
             (NatKind::EndpointIndependent, "open", vec![Direct]),
             (NatKind::EndpointIndependent, "nat", vec![Punched, Relayed]),
             (
@@ -205,7 +233,7 @@ mod tests {
             (NatKind::AddressDependent, "open", vec![Direct]),
             (NatKind::AddressDependent, "nat", vec![Punched, Relayed]),
             (NatKind::AddressDependent, "symmetric-nat", vec![Relayed]),
-            (NatKind::Blocked, "open", vec![Direct]),
+            (NatKind::Blocked, "open", vec![Direct, Relayed]),
             (NatKind::Blocked, "nat", vec![Relayed]),
             (NatKind::Blocked, "symmetric-nat", vec![Relayed]),
         ] {
@@ -214,9 +242,10 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_port_is_as_good_as_no_nat() {
+    fn a_port_that_the_router_forwards_is_better_than_no_nat_behind_what_may_be_a_firewall() {
         let mapped = Found {
             is_open: true,
+            is_mapped: true,
             ..found(NatKind::AddressDependent)
         };
         assert_eq!(paths(&mapped, "symmetric-nat"), [Direct]);

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The relay pings every 15 s, so it is not there any more.
+/// The relay pings every 10 s, so it is not there any more.
 pub(super) const SILENCE: Duration = Duration::from_secs(20);
 
 /// Read ahead of a head, at most: enough for many small frames, little to copy when a large one follows.

@@ -34,6 +34,11 @@ impl PublicTracker {
         Self { tracker, key }
     }
 
+    /// The API key that it made at its first start.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Kills it and starts it again, with the same data and these flags.
     pub fn restart(self, net: &Net, flags: &[&str]) -> Self {
         let Self { tracker, key } = self;
@@ -47,6 +52,7 @@ impl PublicTracker {
 pub struct PlacedPeer {
     peer: Peer,
     place: Namespace,
+    url: String,
     key: String,
     listen: &'static str,
 }
@@ -64,6 +70,7 @@ impl PlacedPeer {
         Self {
             peer: Peer::new(lab, name).tracker_at(&url),
             place: site.peers[number].clone(),
+            url,
             key: tracker.key.clone(),
             listen: if site.kind.is_v6 {
                 "[::]:6881"
@@ -81,6 +88,11 @@ impl PlacedPeer {
     /// `get TICKET --output FOLDER`.
     pub fn get(&self, ticket: &str, output: &Path) -> Launch {
         self.placed(self.peer.get(ticket, output))
+    }
+
+    /// `doctor`, which looks at the network from there.
+    pub fn doctor(&self) -> Launch {
+        self.placed(self.peer.command("doctor").arg("--tracker").arg(&self.url))
     }
 
     fn placed(&self, launch: Launch) -> Launch {

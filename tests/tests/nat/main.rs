@@ -3,6 +3,8 @@
 //! Where no network namespaces may be made every test says that it is skipped; in CI that is a failure.
 
 mod cuts;
+mod doctor;
+mod gone;
 mod kinds;
 mod lines;
 mod transfers;

@@ -6,8 +6,12 @@ use p2p_shared::protocol::relay::{FRAME_COST, MAX_CREDIT, MAX_DATA};
 use p2p_tests::measure::resident_mib;
 use p2p_tests::relay_client::{Event, Registered, tunnel};
 use p2p_tests::slow_readers::SlowReaders;
+use std::time::Duration;
 
 const TUNNELS: usize = 200;
+
+/// Three times what a window may stay shut on any other connection, and what a session may be silent.
+const LONG: Duration = Duration::from_secs(65);
 
 /// What each reader grants: enough of them to be seen in the memory of a process, few enough to be filled at once.
 const CREDIT: u32 = 256 << 10;
@@ -15,7 +19,7 @@ const CREDIT: u32 = 256 << 10;
 /// What 400 connections and the allocator may take beside it: 40 KiB each.
 const BESIDE: f64 = 16.0;
 
-fn registered(scene: &Scene) -> Vec<Registered> {
+fn registered(scene: &Scene, tunnels: usize) -> Vec<Registered> {
     let register = |n: u16| {
         let mut secret = [9; 32];
         // Not the first byte, of which X25519 ignores three bits.
@@ -27,13 +31,13 @@ fn registered(scene: &Scene) -> Vec<Registered> {
             token,
         }
     };
-    (0..TUNNELS as u16 * 2).map(register).collect()
+    (0..tunnels as u16 * 2).map(register).collect()
 }
 
 #[test]
 fn two_hundred_slow_readers_cost_what_they_granted_and_hold_up_nobody() {
     let scene = Scene::new();
-    let peers = registered(&scene);
+    let peers = registered(&scene, TUNNELS);
     let (anna, bob) = (scene.peer(1), scene.peer(2));
     let address = scene.tracker.address();
     let resident = || resident_mib(scene.tracker.program.pid()).unwrap();
@@ -54,4 +58,22 @@ fn two_hundred_slow_readers_cost_what_they_granted_and_hold_up_nobody() {
         assert!(now - before < granted + BESIDE, "{before} MiB before, {now} MiB now");
     });
     assert_eq!(scene.stats()["tunnels"], TUNNELS, "{}", scene.stats());
+}
+
+/// Its window is shut nearly all the time, which does not mean that it is gone.
+#[test]
+fn who_reads_a_kibibyte_a_second_is_kept() {
+    let scene = Scene::with(|launch| launch.args(["--lease", "600"]));
+    let peers = registered(&scene, 1);
+    let mut slow = scene.run(SlowReaders::start(scene.tracker.address(), &peers, MAX_CREDIT));
+    scene.run(slow.full());
+    let running = async { tokio::time::timeout(LONG, slow.ended()).await };
+    let ended = scene.run_for(LONG * 2, running);
+    assert!(ended.is_err(), "{}", scene.stats());
+    let stats = scene.stats();
+    assert_eq!(
+        (&stats["tunnels"], &stats["connections"]),
+        (&1.into(), &2.into()),
+        "{stats}"
+    );
 }

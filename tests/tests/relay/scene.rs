@@ -61,7 +61,11 @@ impl Scene {
     }
 
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        let patience = Duration::from_secs(60);
+        self.run_for(Duration::from_secs(60), future)
+    }
+
+    /// As [`Scene::run`], for what takes longer.
+    pub(crate) fn run_for<T>(&self, patience: Duration, future: impl Future<Output = T>) -> T {
         let within = async { tokio::time::timeout(patience, future).await };
         self.runtime
             .block_on(within)

@@ -5,6 +5,7 @@ use super::{
     error::{ApiError, Kind},
     path,
 };
+use crate::accepted;
 use actix_http::ws;
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -36,6 +37,8 @@ async fn connect(api: &Api, request: &HttpRequest, payload: web::Payload) -> Res
         let detail = format!("the relay is not answering: {error}; ask again in a second");
         ApiError::new(Kind::Busy, detail)
     })?;
+    // Its session notices when it is gone.
+    accepted::let_it_read_slowly(request);
     Ok(HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS)
         .upgrade("websocket")
         .insert_header((header::SEC_WEBSOCKET_ACCEPT, &accept[..]))

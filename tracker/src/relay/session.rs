@@ -36,10 +36,11 @@ use std::{
 };
 
 /// How often the peer is asked whether it is there, and its registration is looked at.
-const PING: u64 = 15_000;
+const PING: u64 = 10_000;
 
-/// A peer of which nothing whole was heard for so long is gone.
-const SILENCE: u64 = 20_000;
+/// A peer of which nothing whole was heard for so long is gone, which is noticed at the next [`LOOK`]: within 20 s. The system does not notice it for us
+/// (see [`crate::accepted`]).
+const SILENCE: u64 = 17_500;
 
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(2500);

@@ -1,5 +1,7 @@
 //! What somebody on the path between two peers, or at their door, gets out of it: nothing.
 
+mod relayed;
+
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
