@@ -24,6 +24,15 @@ const REPEAT: u32 = 600;
 /// How long a large announcement waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
+/// Tells what a peer holds of a file. The same again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/api/files/announce",
+    tag = "files",
+    request_body = AnnounceRequest,
+    security(("api_key" = [], "peer_token" = [])),
+    responses((status = 200, description = "What the tracker has now.", body = AnnounceResponse))
+)]
 pub(super) async fn announce(
     api: web::Data<Api>,
     request: HttpRequest,

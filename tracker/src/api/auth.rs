@@ -22,7 +22,10 @@ use actix_web::{
 use p2p_shared::tracker_api::API_KEY_HEADER;
 
 /// What needs no key.
-const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
+pub(super) const OPEN: [&str; 5] = ["/", "/healthz", "/readyz", "/api/openapi.json", "/api/docs"];
+
+/// Nor does what is below this: the parts of a page that anybody may read.
+pub(super) const OPEN_BELOW: &str = "/api/docs/";
 
 /// Where a key may stand in `Authorization: Bearer`, too: Prometheus sends no headers of other names before its version 2.55, and Debian
 /// 12 has 2.42.
@@ -72,7 +75,8 @@ fn admit(request: &ServiceRequest) -> Result<Caller, ApiError> {
         check_host(request)?;
         return Ok(Caller::unnamed(Scope::Admin));
     }
-    if OPEN.contains(&request.path()) {
+    let path = request.path();
+    if OPEN.contains(&path) || path.starts_with(OPEN_BELOW) {
         return Ok(Caller::unnamed(Scope::Read));
     }
     let key = key_of(request).and_then(|key| api.keys.find(key, api.clock.now()));

@@ -36,22 +36,39 @@ const READ: u64 = 8192;
 const DIGEST: u64 = 32;
 
 /// The query of a listing of chunks.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Listing {
+    /// The chunk that the page begins with; of JSON only.
     #[serde(default)]
     first: u32,
+    /// Chunks on the page, 1,000 if not said; of JSON only.
+    #[param(minimum = 1, maximum = 10_000)]
     limit: Option<u32>,
+    /// If not said, what `Accept` asks for.
     format: Option<Format>,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[derive(Deserialize, Clone, Copy, PartialEq, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     Json,
     Bytes,
 }
 
+/// The chunk hashes of a file: pages of JSON, or 32 bytes a chunk, of which ranges may be asked for.
+#[utoipa::path(
+    get,
+    path = "/api/files/{hash}/chunks",
+    tag = "files",
+    params(("hash" = FileHash, Path, description = "The file."), Listing),
+    responses(
+        (status = 200, description = "The chunks.", content((ChunksPage = "application/json"), (String = "application/octet-stream"))),
+        (status = 206, description = "The range of the bytes.", content_type = "application/octet-stream", body = String),
+        (status = 304, description = "The caller has these bytes.")
+    )
+)]
 pub(super) async fn chunks(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let hash: FileHash = path::segment(&request, "hash")?;
     let listing: Listing = path::query(&request)?;

@@ -26,15 +26,29 @@ const HANDOUT: (u32, u32) = (50, 200);
 const LONGEST_QUERY: usize = 255;
 
 /// The query of a listing of files.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Listing {
+    /// Part of the name in any case, or the beginning of a hash.
     #[serde(default)]
+    #[param(max_length = 255)]
     query: String,
+    /// The `next` of the page before.
     cursor: Option<i64>,
+    /// Files on the page; 50 if not said.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
+/// The catalogue, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/files",
+    tag = "files",
+    params(Listing),
+    responses((status = 200, description = "A page of it.", body = FilesPage))
+)]
 pub(super) async fn list(
     api: web::Data<Api>,
     request: HttpRequest,
@@ -59,6 +73,14 @@ pub(super) async fn list(
     }))
 }
 
+/// One file.
+#[utoipa::path(
+    get,
+    path = "/api/files/{hash}",
+    tag = "files",
+    params(("hash" = FileHash, Path, description = "The file.")),
+    responses((status = 200, description = "What is known of it.", body = FileRecord))
+)]
 pub(super) async fn one(
     api: web::Data<Api>,
     request: HttpRequest,
@@ -89,12 +111,24 @@ fn record(stored: &StoredFile, (seeders, leechers): (u32, u32)) -> FileRecord {
 }
 
 /// The query of a hand-out.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct HowMany {
+    /// Peers at most; 50 if not said.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 
+/// Some peers that have a file, wholly or in part. Who shows the token of its registration is not among them.
+#[utoipa::path(
+    get,
+    path = "/api/files/{hash}/peers",
+    tag = "files",
+    params(("hash" = FileHash, Path, description = "The file."), HowMany),
+    security(("api_key" = []), ("api_key" = [], "peer_token" = [])),
+    responses((status = 200, description = "The peers.", body = FilePeers))
+)]
 pub(super) async fn peers(
     api: web::Data<Api>,
     request: HttpRequest,
@@ -127,7 +161,17 @@ fn random() -> Result<u64, ApiError> {
     })
 }
 
+/// Takes a file out of the catalogue.
+///
 /// Only an operator, or the peer that announced the file first, takes it out of the catalogue.
+#[utoipa::path(
+    delete,
+    path = "/api/files/{hash}",
+    tag = "files",
+    params(("hash" = FileHash, Path, description = "The file.")),
+    security(("api_key" = []), ("api_key" = [], "peer_token" = [])),
+    responses((status = 204, description = "It is out of the catalogue."))
+)]
 pub(super) async fn remove(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let hash: FileHash = path::segment(&request, "hash")?;
     let session = path::session_if_any(&api, &request)?;

@@ -11,11 +11,31 @@ use std::time::Duration;
 /// How long a part may take to answer before it counts as failing: a probe itself is usually given one second.
 const PATIENCE: Duration = Duration::from_millis(800);
 
+/// Is the process in order?
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "tracker",
+    responses(
+        (status = 200, description = "It is.", body = Health),
+        (status = 503, description = "It is not.", body = Health)
+    )
+)]
 pub(super) async fn healthz(api: web::Data<Api>) -> HttpResponse {
     let failing = registry_fault(&api).await;
     respond(&api, HealthStatus::Failing, failing)
 }
 
+/// Should it be given work?
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "tracker",
+    responses(
+        (status = 200, description = "It should.", body = Health),
+        (status = 503, description = "It should not.", body = Health)
+    )
+)]
 pub(super) async fn readyz(api: web::Data<Api>) -> HttpResponse {
     if api.is_draining() {
         return respond(&api, HealthStatus::Draining, Some("shutting down".to_owned()));

@@ -17,6 +17,7 @@ pub(crate) mod host;
 pub(crate) mod keys;
 pub(crate) mod logging;
 mod metrics;
+mod openapi;
 mod path;
 mod peers;
 mod range;
@@ -141,6 +142,9 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
                 .route(web::delete().to(files::remove)),
         )
         .service(resource("/api/files", &["GET"]).route(get().to(files::list)))
+        .service(resource("/api/openapi.json", &["GET"]).route(get().to(openapi::document)))
+        .service(resource("/api/docs", &["GET"]).route(get().to(openapi::front)))
+        .service(resource("/api/docs/{file:.*}", &["GET"]).route(get().to(openapi::page)))
         .default_service(web::to(no_such_route));
 }
 

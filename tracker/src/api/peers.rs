@@ -24,6 +24,14 @@ use std::net::IpAddr;
 /// Peers on one page if nobody says otherwise, and at most.
 const PAGE: (u32, u32) = (100, 1000);
 
+/// Asks for a challenge that the holder of a key can answer.
+#[utoipa::path(
+    post,
+    path = "/api/peers/challenge",
+    tag = "peers",
+    request_body = ChallengeRequest,
+    responses((status = 200, description = "The challenge.", body = ChallengeResponse))
+)]
 pub(super) async fn challenge(
     api: web::Data<Api>,
     request: HttpRequest,
@@ -42,6 +50,14 @@ pub(super) async fn challenge(
     }))
 }
 
+/// Registers a peer that answers a challenge.
+#[utoipa::path(
+    post,
+    path = "/api/peers/register",
+    tag = "peers",
+    request_body = RegisterRequest,
+    responses((status = 200, description = "It is registered.", body = RegisterResponse))
+)]
 pub(super) async fn register(
     api: web::Data<Api>,
     request: HttpRequest,
@@ -126,6 +142,16 @@ fn own_session(api: &Api, request: &HttpRequest) -> Result<Session, ApiError> {
     Err(ApiError::new(Kind::NotYours, detail))
 }
 
+/// Renews a registration.
+#[utoipa::path(
+    post,
+    path = "/api/peers/{id}/heartbeat",
+    tag = "peers",
+    params(("id" = PeerId, Path, description = "The peer.")),
+    request_body = HeartbeatRequest,
+    security(("api_key" = [], "peer_token" = [])),
+    responses((status = 200, description = "The lease begins again.", body = HeartbeatResponse))
+)]
 pub(super) async fn heartbeat(
     api: web::Data<Api>,
     request: HttpRequest,
@@ -151,6 +177,15 @@ pub(super) async fn heartbeat(
     }))
 }
 
+/// Ends a registration.
+#[utoipa::path(
+    delete,
+    path = "/api/peers/{id}",
+    tag = "peers",
+    params(("id" = PeerId, Path, description = "The peer.")),
+    security(("api_key" = [], "peer_token" = [])),
+    responses((status = 204, description = "The peer is offline."))
+)]
 pub(super) async fn leave(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let session = own_session(&api, &request)?;
     api.registry.leave(session).await?;
@@ -158,13 +193,25 @@ pub(super) async fn leave(api: web::Data<Api>, request: HttpRequest) -> Result<H
 }
 
 /// The query of a listing of peers.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
+    /// The `next` of the page before.
     cursor: Option<PeerId>,
+    /// Peers on the page; 100 if not said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
+/// The peers that are known, in the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/api/peers",
+    tag = "peers",
+    params(Listing),
+    responses((status = 200, description = "A page of them.", body = PeersPage))
+)]
 pub(super) async fn list(
     api: web::Data<Api>,
     request: HttpRequest,
@@ -185,6 +232,14 @@ pub(super) async fn list(
     }))
 }
 
+/// One peer.
+#[utoipa::path(
+    get,
+    path = "/api/peers/{id}",
+    tag = "peers",
+    params(("id" = PeerId, Path, description = "The peer.")),
+    responses((status = 200, description = "What is known of it.", body = PeerRecord))
+)]
 pub(super) async fn one(
     api: web::Data<Api>,
     request: HttpRequest,

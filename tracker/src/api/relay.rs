@@ -14,6 +14,14 @@ use actix_web::{
 };
 use p2p_shared::protocol::relay::SUBPROTOCOL;
 
+/// Connects a peer to the relay, as a WebSocket.
+#[utoipa::path(
+    get,
+    path = "/relay",
+    tag = "relay",
+    security(("api_key" = [], "peer_token" = [])),
+    responses((status = 101, description = "From here on frames of the relay protocol."))
+)]
 pub(super) async fn relay(
     api: web::Data<Api>,
     request: HttpRequest,

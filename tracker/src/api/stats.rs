@@ -9,6 +9,12 @@ use serde_json::{Value, json};
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// For somebody who opens the address to see what is there.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "tracker",
+    responses((status = 200, description = "What this is.", body = Object))
+)]
 pub(super) async fn about() -> web::Json<Value> {
     web::Json(json!({
         "name": "p2p-tracker",
@@ -21,6 +27,9 @@ pub(super) async fn about() -> web::Json<Value> {
             "GET /api/files/{hash}/chunks",
             "GET /api/files/{hash}/peers",
             "GET /api/peers",
+            "GET /api/docs/",
+            "GET /api/openapi.json",
+            "GET /metrics",
             "GET /healthz",
             "GET /readyz",
             "GET /relay (WebSocket)",
@@ -28,6 +37,13 @@ pub(super) async fn about() -> web::Json<Value> {
     }))
 }
 
+/// How much there is of everything.
+#[utoipa::path(
+    get,
+    path = "/api/stats",
+    tag = "tracker",
+    responses((status = 200, description = "The numbers.", body = Stats))
+)]
 pub(super) async fn stats(api: web::Data<Api>) -> Result<web::Json<Stats>, ApiError> {
     let totals = api.registry.totals().await?;
     Ok(web::Json(Stats {

@@ -15,6 +15,7 @@ mod access;
 mod announcing;
 mod answers;
 mod chunks;
+mod document;
 mod errors;
 mod files;
 mod lifecycle;
