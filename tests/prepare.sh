@@ -54,10 +54,13 @@ bench() {
   [ -x "$tools/bin/b3sum" ] || cargo install --locked --quiet b3sum --version 1.8.7 --root "$tools" || echo "not installed: b3sum"
 }
 
-# What some tests use: networks with NATs, somebody else's STUN, a Prometheus. Without it they say that they are skipped, and in CI they fail.
-networks() {
+# What some tests use: networks with NATs, somebody else's STUN, a Prometheus, a database. Without it they say that they are skipped or fail, and
+# in CI they fail.
+systems() {
   missing=$(missing_of ip:iproute2 nft:nftables ethtool:ethtool turnserver:coturn turnutils_stunclient:coturn \
     prometheus:prometheus promtool:prometheus)
+  # Its programs are in a folder of their version, in nobody's PATH.
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
   [ -n "$missing" ] || return 0
   if root_with_apt; then
     # shellcheck disable=SC2086
@@ -72,7 +75,7 @@ case "${1:-}" in
     ;;
   nextest)
     cargo nextest --version >/dev/null 2>&1 || install cargo-nextest
-    networks
+    systems
     ;;
   lint)
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt

@@ -2,10 +2,11 @@
 //!
 //! In reading order: a folder for one test ([`lab`]), something to share ([`fixtures`]) and to compare with ([`tree`]), real programs
 //! ([`process`], [`programs`]), their cost ([`measure`]) and their privileges ([`unprivileged`]), what stands between or against them
-//! ([`proxy`], [`tap`], [`content`], [`wire`], [`fake_peer`], [`tracker_caller`], [`relay_client`], [`slow_readers`], [`stun_client`]), real networks with NATs ([`netlab`]), many things at once ([`side_by_side`]), and the project's own source as a thing to test ([`sources`], [`handlers`]).
+//! ([`proxy`], [`tap`], [`content`], [`wire`], [`fake_peer`], [`tracker_caller`], [`relay_client`], [`slow_readers`], [`stun_client`]), real networks with NATs ([`netlab`]), a real database ([`cluster`]), many things at once ([`side_by_side`]), and the project's own source as a thing to test ([`sources`], [`handlers`]).
 //!
 //! Everything here panics when the system does not do as it is told: in a test, that is the report.
 
+pub mod cluster;
 pub mod content;
 pub mod fake_peer;
 pub mod fixtures;

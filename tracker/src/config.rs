@@ -1,9 +1,11 @@
 //! What a tracker is told, and where: flags, `P2P_…` in the environment, a TOML file, defaults, the earlier ones
 //! winning. [`Config`] holds only checked values; everything wrong names its key and, in a file, its line.
 
+mod database;
 mod file;
 mod flags;
 
+pub use database::{Database, PostgresUrl};
 pub use flags::{Cli, Command, Flags, LogFormat};
 
 use crate::{relay::RelayLimits, rendezvous::PORTS};
@@ -38,8 +40,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of its database and lock; one running tracker at a time.
     pub data: PathBuf,
-    /// The SQLite file.
-    pub database: PathBuf,
+    /// Where its catalogue is kept.
+    pub database: Database,
     /// Under which URL others reach it, if not under the address it listens on.
     pub public_url: Option<String>,
     /// How long a silent peer counts as online.
@@ -48,6 +50,11 @@ pub struct Config {
     pub workers: usize,
     /// What the relay allows.
     pub relay: RelayLimits,
+    /// Where peers reach the relay of this very tracker, if not where they reach the tracker: several trackers may be behind
+    /// one URL, and a peer is connected to one of them.
+    pub relay_at: Option<String>,
+    /// What tells this tracker from the others of its database, over restarts too.
+    pub replica: Option<String>,
     /// Where it answers STUN; `None`: beside the address that it listens on, if the ports are free.
     pub udp: Option<[SocketAddr; 2]>,
 }
@@ -58,12 +65,14 @@ impl Config {
         let data = data.into();
         Self {
             listen: SocketAddr::new(DEFAULT_LISTEN.ip(), 0),
-            database: data.join(DATABASE),
+            database: Database::in_folder(&data),
             data,
             public_url: None,
             lease: DEFAULT_LEASE,
             workers: 1,
             relay: RelayLimits::default(),
+            relay_at: None,
+            replica: None,
             udp: None,
         }
     }
@@ -76,12 +85,23 @@ impl Config {
 
     /// Where the relay of a tracker is that listens at `address`. A path if only the peer knows how it reached the tracker.
     pub(crate) fn relay_url(&self, address: SocketAddr) -> String {
+        if let Some(url) = &self.relay_at {
+            return url.clone();
+        }
         match &self.public_url {
             // `http` becomes `ws`, `https` becomes `wss`.
             Some(url) => format!("{}/relay", url.trim_end_matches('/').replacen("http", "ws", 1)),
             None if address.ip().is_unspecified() => "/relay".to_owned(),
             None => format!("ws://{address}/relay"),
         }
+    }
+
+    /// What tells a tracker that listens at `address` from the others of its database: unless told, machine and port.
+    pub(crate) fn replica_name(&self, address: SocketAddr) -> String {
+        let machine = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.replica
+            .clone()
+            .unwrap_or_else(|| format!("{}:{}", machine(), address.port()))
     }
 
     /// Whether anybody but this machine may be meant to reach it.
@@ -91,9 +111,6 @@ impl Config {
             || named.is_some_and(|host| !crate::api::host::is_this_machine(host))
     }
 }
-
-/// The database in the data folder unless told otherwise.
-const DATABASE: &str = "tracker.db";
 
 /// How a program logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,12 +145,21 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
     if let Some(url) = &public_url {
         check_tracker_url(url).map_err(|error| ConfigError(format!("public-url {url:?}: {error}")))?;
     }
+    let relay_at = flags.relay_url.clone().or(file.relay_url);
+    if let Some(url) = relay_at.as_deref().filter(|url| !is_websocket(url)) {
+        return Err(ConfigError(format!(
+            "relay-url {url:?}: expected ws://HOST… or wss://HOST…"
+        )));
+    }
     let file_udp = file.udp_listen;
     let file_relay = (file.relay_tunnels, file.relay_rate, file.relay_month);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = Config {
         listen: flags.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
-        database: database_path(database.as_deref(), &data)?,
+        database: match database {
+            Some(text) => Database::parse(&text, &data)?,
+            None => Database::in_folder(&data),
+        },
         data,
         public_url,
         lease: lease(flags.lease.or(file.lease))?,
@@ -142,6 +168,8 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
             .or(file.workers)
             .map_or(cores, |workers| workers.get().into()),
         relay: relay_limits(flags, &file_relay)?,
+        relay_at,
+        replica: flags.replica.clone().or(file.replica),
         udp: udp(&flags.udp_listen, file_udp.as_deref())?,
     };
     let logging = Logging {
@@ -200,19 +228,9 @@ fn lease(seconds: Option<u32>) -> Result<Duration, ConfigError> {
     }
 }
 
-fn database_path(database: Option<&str>, data: &Path) -> Result<PathBuf, ConfigError> {
-    let Some(database) = database else {
-        return Ok(data.join(DATABASE));
-    };
-    match database.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(data.join(path)),
-        Some(("postgres" | "postgresql", _)) => {
-            // Not the URL itself: it may hold a password.
-            let detail = "database: this version keeps its catalogue in SQLite only; use sqlite:PATH";
-            Err(ConfigError(detail.to_owned()))
-        }
-        _ => Err(ConfigError("database: expected sqlite:PATH".to_owned())),
-    }
+fn is_websocket(url: &str) -> bool {
+    let rest = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
 }
 
 /// `$XDG_DATA_HOME/p2p-tracker`, or what the platform has instead.

@@ -107,6 +107,19 @@ async fn run_here(
     Ok(())
 }
 
+/// Brings the tables of the configured database up to date, and makes them if there are none. How many migrations there were to
+/// do, of a database that counts them. Needs no runtime.
+///
+/// # Errors
+/// When the database cannot be had, or was written by a newer version.
+pub fn migrate(config: &Config) -> Result<Option<usize>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System(error.to_string()))?;
+    runtime.block_on(root::migrate(config))
+}
+
 /// A tracker that runs. Dropping this stops it in good order, without waiting for it.
 #[derive(Debug)]
 pub struct TrackerHandle {

@@ -5,7 +5,7 @@ use clap::Parser as _;
 use p2p_shared::{logger, supervision::EXIT_ESCALATED};
 use p2p_tracker::{
     DataError, Ending, StartError, Tracker, TrackerHandle,
-    config::{self, Cli, LogFormat, Logging},
+    config::{self, Cli, Command, LogFormat, Logging},
 };
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -63,6 +63,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let (config, logging) = config::load(&cli.flags).map_err(Failure::configuration)?;
     start_logging(&logging)?;
+    if cli.command == Some(Command::Migrate) {
+        announce_migrated(p2p_tracker::migrate(&config)?);
+        return Ok(());
+    }
     if let Err(error) = p2p_shared::open_files::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it was");
     }
@@ -126,6 +130,18 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what was done is what the program is asked for"
+)]
+fn announce_migrated(done: Option<usize>) {
+    match done {
+        Some(0) => println!("database was up to date"),
+        Some(done) => println!("database is up to date after {done} migrations"),
+        None => println!("database is up to date"),
     }
 }
 

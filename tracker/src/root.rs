@@ -10,7 +10,7 @@ use crate::{
         keys::{self, KeyRing},
     },
     clock::Clock,
-    config::Config,
+    config::{Config, Database},
     data::{DataError, DataFolder, DatabaseLock},
     metrics::{Metrics, store::Measured},
     registry::{
@@ -23,6 +23,7 @@ use crate::{
     server,
     storage::{
         Scope, Store, StoreError, StoredKey, Write,
+        postgres::{Postgres, Replica},
         sqlite::Sqlite,
         writer::{CommitError, StoreWriter, StoreWriterHandle},
     },
@@ -32,7 +33,6 @@ use p2p_shared::supervision::{ChildSpec, Handle, Supervisor};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -61,10 +61,10 @@ pub enum StartError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// The database cannot be used.
-    #[error("cannot use the database {}: {error}", .path.display())]
+    #[error("cannot use the database {database}: {error}")]
     Database {
-        /// Its file.
-        path: PathBuf,
+        /// Its file, or its name and hosts.
+        database: String,
         /// What is wrong.
         error: String,
     },
@@ -121,7 +121,7 @@ pub(crate) struct TrackerRoot {
     server: ServerHandle,
     served: JoinHandle<io::Result<()>>,
     upkeep: JoinHandle<()>,
-    _data: (DataFolder, DatabaseLock),
+    _data: (DataFolder, Option<DatabaseLock>),
 }
 
 impl TrackerRoot {
@@ -131,10 +131,10 @@ impl TrackerRoot {
         let data = DataFolder::take(&config.data)?;
         let database = lock_database(&config)?;
         let metrics = Metrics::default();
-        let store = open(&config).await?;
-        let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
         let listener = listen(config.listen)?;
         let address = listener.local_addr().map_err(system)?;
+        let store = open(&config, address).await?;
+        let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
         let sockets = udp(&config, address)?;
 
         let mut supervisor = Supervisor::new().observed_by(Arc::new(metrics.clone()));
@@ -221,28 +221,60 @@ fn system(error: impl ToString) -> StartError {
     StartError::System(error.to_string())
 }
 
-fn lock_database(config: &Config) -> Result<DatabaseLock, StartError> {
-    DatabaseLock::take(&config.database).map_err(|error| match error {
+/// A file belongs to one tracker; PostgreSQL is shared.
+fn lock_database(config: &Config) -> Result<Option<DatabaseLock>, StartError> {
+    let Some(path) = config.database.path() else {
+        return Ok(None);
+    };
+    let lock = DatabaseLock::take(path).map_err(|error| match error {
         DataError::Io { path, error } => StartError::Database {
-            path,
+            database: path.display().to_string(),
             error: error.to_string(),
         },
         locked => locked.into(),
-    })
+    })?;
+    Ok(Some(lock))
 }
 
-async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    let path = config.database.clone();
-    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path));
-    match opened.await.map_err(system)? {
-        Ok(sqlite) => Ok(Arc::new(sqlite)),
-        Err(error) => Err(database(config, &error)),
+async fn open(config: &Config, address: SocketAddr) -> Result<Arc<dyn Store>, StartError> {
+    let opened: Result<Arc<dyn Store>, StoreError> = match &config.database {
+        Database::Sqlite(path) => {
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path)).await;
+            opened.map_err(system)?.map(|store| Arc::new(store) as _)
+        }
+        Database::Postgres(url) => {
+            let replica = Replica {
+                name: config.replica_name(address),
+                relay_url: config.relay_url(address),
+            };
+            Postgres::open(url, &replica)
+                .await
+                .map(|store| Arc::new(store) as _)
+        }
+    };
+    opened.map_err(|error| database(config, &error))
+}
+
+/// Brings the tables of a database up to date and does nothing else; how many migrations there were to do, if it is one that
+/// counts them.
+pub(crate) async fn migrate(config: &Config) -> Result<Option<usize>, StartError> {
+    match &config.database {
+        Database::Sqlite(_) => {
+            let _data = DataFolder::take(&config.data)?;
+            let _lock = lock_database(config)?;
+            open(config, config.listen).await.map(|_| None)
+        }
+        Database::Postgres(url) => {
+            let done = Postgres::migrate(url).await;
+            done.map(Some).map_err(|error| database(config, &error))
+        }
     }
 }
 
 fn database(config: &Config, error: &StoreError) -> StartError {
     StartError::Database {
-        path: config.database.clone(),
+        database: config.database.to_string(),
         error: error.to_string(),
     }
 }

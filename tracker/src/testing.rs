@@ -1,5 +1,12 @@
-//! Content for the tests, and ([`live`]) the parts of a tracker at work.
+//! Content for the tests, ([`live`]) the parts of a tracker at work, and ([`cluster`]) a PostgreSQL.
 
+#[path = "../../tests/src/cluster.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the whole-system tests use the rest, from their own crate"
+)]
+pub(crate) mod cluster;
 pub(crate) mod live;
 
 use p2p_shared::{

@@ -17,6 +17,8 @@ pub(super) struct FileConfig {
     pub(super) data: Option<PathBuf>,
     pub(super) database: Option<String>,
     pub(super) public_url: Option<String>,
+    pub(super) relay_url: Option<String>,
+    pub(super) replica: Option<String>,
     pub(super) lease: Option<u32>,
     pub(super) workers: Option<NonZeroU8>,
     pub(super) udp_listen: Option<Vec<SocketAddr>>,

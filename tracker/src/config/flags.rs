@@ -21,6 +21,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve peers until Ctrl-C or SIGTERM (the default)
     Serve,
+    /// Bring the tables of the database up to date, and end; serving does so, too
+    Migrate,
 }
 
 /// Every flag has a `P2P_…` variable and a key of the same name in the file.
@@ -46,7 +48,8 @@ pub struct Flags {
     )]
     pub data: Option<PathBuf>,
 
-    /// sqlite:PATH, PATH being relative to the data folder [default: sqlite:tracker.db]
+    /// sqlite:PATH, PATH being relative to the data folder, or postgres://USER@HOST/DATABASE, its password in PGPASSWORD or PGPASSFILE
+    /// [default: sqlite:tracker.db]
     #[arg(
         long,
         global = true,
@@ -65,6 +68,26 @@ pub struct Flags {
         hide_env_values = true
     )]
     pub public_url: Option<String>,
+
+    /// Under which ws:// or wss:// URL peers reach the relay of this very tracker, if several are behind one URL
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_RELAY_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub relay_url: Option<String>,
+
+    /// What tells this tracker from the others of its PostgreSQL, over restarts too [default: machine and port]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_REPLICA",
+        value_name = "NAME",
+        hide_env_values = true
+    )]
+    pub replica: Option<String>,
 
     /// Seconds for which a silent peer counts as online [default: 60]
     #[arg(

@@ -15,7 +15,7 @@ fn without_any_word_it_serves_this_machine() {
     assert_eq!(cli.command, None);
     let (config, logging) = merge(&cli.flags, FileConfig::default()).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.database, Path::new("/d/tracker.db"));
+    assert_eq!(config.database.path(), Some(Path::new("/d/tracker.db")));
     assert_eq!(config.lease, Duration::from_secs(60));
     assert!(!config.is_public());
     assert_eq!(
@@ -145,15 +145,39 @@ fn values_out_of_range_are_refused_by_name() {
 
 #[test]
 fn a_database_password_is_not_repeated() {
-    let flags = cli(&[
-        "--data",
-        "/d",
-        "--database",
-        "postgres://tracker:secret@db/tracker",
-    ])
-    .flags;
-    let error = merge(&flags, FileConfig::default()).unwrap_err().to_string();
-    assert!(error.contains("SQLite") && !error.contains("secret"), "{error}");
+    let database = |url: &str| {
+        let flags = cli(&["--data", "/d", "--database", url]).flags;
+        merge(&flags, FileConfig::default()).map(|(config, _)| config)
+    };
+    let config = database("postgres://tracker:geheim@db/catalogue").unwrap();
+    assert_eq!(config.database.to_string(), "\"catalogue\" at db");
+    assert!(!format!("{config:?}").contains("geheim"));
+    let error = database("postgres://tracker:geheim@db/p?sslmode=allow")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("verify-full") && !error.contains("geheim"),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_of_several_trackers_has_a_relay_and_a_name_of_its_own() {
+    let config = |arguments: &[&str]| {
+        let flags = cli(&[&["--data", "/d"], arguments].concat()).flags;
+        merge(&flags, FileConfig::default()).map(|(config, _)| config)
+    };
+    let address = "127.0.0.1:8080".parse().unwrap();
+    let public = ["--public-url", "https://tracker.example.org"];
+    let named = ["--relay-url", "wss://r1.example.org/relay", "--replica", "r1"];
+    let one = config(&[public.as_slice(), &named].concat()).unwrap();
+    assert_eq!(one.relay_url(address), "wss://r1.example.org/relay");
+    assert_eq!(one.replica_name(address), "r1");
+    assert!(config(&[]).unwrap().replica_name(address).ends_with(":8080"));
+    let error = config(&["--relay-url", "https://r1.example.org"])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("relay-url") && error.contains("wss://"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the tracker remembers across restarts.
 //!
-//! [`Store`] is the whole contract with a database; [`sqlite`] keeps it in a file of the data directory. `contract`
-//! holds the tests that every back end must pass. Reads may come from anywhere; writes go through the
+//! [`Store`] is the whole contract with a database; [`sqlite`] keeps it in a file of the data directory, [`postgres`] in a
+//! server that several trackers may share. `contract` holds the tests that every back end must pass. Reads may come from anywhere; writes go through the
 //! [`writer`], which groups them: one commit, one `fsync`, many answers.
 //!
 //! A store decides what only it can decide without a race (is this hash known already, under which metadata?) and
@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+pub(crate) mod postgres;
 mod row;
 pub(crate) mod sqlite;
 pub(crate) mod writer;
@@ -31,12 +32,15 @@ pub(crate) const DIGESTS_A_ROW: u32 = 1024;
 /// What a store operation comes to.
 pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Why the store did not do what it was asked. Nothing of the operation was done.
+/// Why the store did not do what it was asked. Unless it says otherwise, nothing of the operation was done.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The database refused or could not: disk full, damaged, locked. The text says which and where.
     #[error("database: {0}")]
     Database(String),
+    /// The database is away, or says nothing. Of a commit that was under way nobody knows whether it was done.
+    #[error("database unreachable: {0}")]
+    Unreachable(String),
     /// A value in the database is not what was once written there.
     #[error("database: {column} is damaged: {reason}")]
     Damaged {

@@ -60,7 +60,7 @@ async fn a_start_that_fails_makes_no_key_that_nobody_has_seen() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::loopback(folder.path());
     Tracker::start(config.clone()).unwrap().shutdown().await;
-    let database = rusqlite::Connection::open(&config.database).unwrap();
+    let database = rusqlite::Connection::open(config.database.path().unwrap()).unwrap();
     // A record that is none: the registry cannot be filled.
     let damage = "INSERT INTO files (hash, complete, algorithm, name, folded_name, kind, size, chunk_size, merkle_root, mode,
                                      modified_seconds, modified_nanos, announced_by, announced_at)

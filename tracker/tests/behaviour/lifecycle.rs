@@ -39,7 +39,7 @@ async fn a_second_tracker_on_the_same_database_is_refused_whatever_its_data_fold
     config.database = tracker.config().database;
     let error = Tracker::start(config.clone()).unwrap_err();
     assert!(
-        matches!(&error, StartError::Data(DataError::DatabaseLocked(path)) if *path == config.database),
+        matches!(&error, StartError::Data(DataError::DatabaseLocked(path)) if Some(path.as_path()) == config.database.path()),
         "{error}"
     );
     assert!(error.to_string().contains("--database"), "{error}");

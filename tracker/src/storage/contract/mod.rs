@@ -22,7 +22,7 @@ macro_rules! store_contract {
         $($(
             #[actix_rt::test]
             async fn $case() {
-                let (store, _kept) = $make();
+                let (store, _kept) = $make().await;
                 $crate::storage::contract::$group::$case(&store).await;
             }
         )+)+

@@ -6,7 +6,7 @@ use crate::{
 use p2p_shared::hash::HashAlgorithm;
 use tempfile::TempDir;
 
-fn empty() -> (Sqlite, TempDir) {
+async fn empty() -> (Sqlite, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("tracker.db")).unwrap();
     (store, folder)
@@ -26,7 +26,7 @@ fn one_file() -> (FileHash, Write) {
 
 #[actix_rt::test]
 async fn what_was_committed_is_there_after_opening_again() {
-    let (store, folder) = empty();
+    let (store, folder) = empty().await;
     let (hash, write) = one_file();
     store.commit(vec![write]).await.unwrap();
     drop(store);
@@ -36,7 +36,7 @@ async fn what_was_committed_is_there_after_opening_again() {
 
 #[actix_rt::test]
 async fn a_write_is_on_the_disk_before_it_is_answered() {
-    let (store, _folder) = empty();
+    let (store, _folder) = empty().await;
     let (mode, level): (String, i64) = {
         let writer = lock(&store.shared.writer);
         let pragma = |name: &str| format!("PRAGMA {name}");
@@ -55,7 +55,7 @@ async fn a_write_is_on_the_disk_before_it_is_answered() {
 
 #[actix_rt::test]
 async fn a_crash_in_the_middle_of_a_commit_leaves_nothing_and_harms_nobody() {
-    let (store, _folder) = empty();
+    let (store, _folder) = empty().await;
     let shared = Arc::clone(&store.shared);
     let crash = tokio::task::spawn_blocking(move || {
         let mut writer = lock(&shared.writer);
@@ -86,7 +86,7 @@ async fn a_file_that_is_no_database_is_refused() {
 
 #[actix_rt::test]
 async fn a_damaged_value_is_named_by_its_column() {
-    let (store, _folder) = empty();
+    let (store, _folder) = empty().await;
     let (hash, write) = one_file();
     store.commit(vec![write]).await.unwrap();
     lock(&store.shared.writer)
@@ -101,7 +101,7 @@ async fn a_damaged_value_is_named_by_its_column() {
 
 #[actix_rt::test]
 async fn many_readers_at_once_all_get_their_answer() {
-    let (store, _folder) = empty();
+    let (store, _folder) = empty().await;
     let (hash, write) = one_file();
     store.commit(vec![write]).await.unwrap();
     let reads = (0..50).map(|_| store.file(hash));
