@@ -21,8 +21,9 @@ test: ## install what the tests need, build once, run them all
 	cargo nextest run --locked --workspace --profile $${NEXTEST_PROFILE:-default} $(ARGS)
 	cargo test --locked --workspace --doc --quiet
 
-test-large: ## the same promises at full size: 4 GiB file, 20 kills of a 1 GiB download
+test-large: ## the same promises at full size: 4 GiB file, 20 kills of a 1 GiB download, 100 of a tracker, PostgreSQL away for 30 s
 	P2P_TEST_LARGE_MIB=4096 P2P_TEST_CRASH_MIB=1024 P2P_TEST_KILLS=20 $(MAKE) test NEXTEST_PROFILE=large ARGS="-p p2p-tests"
+	P2P_TEST_KILLS=100 P2P_TEST_OUTAGE=30 cargo nextest run --locked -p p2p-tracker --test database --profile large
 
 lint: ## formatting, clippy, licences, duplicates, advisories, documentation
 	tests/prepare.sh lint
