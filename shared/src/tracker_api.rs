@@ -20,8 +20,12 @@
 //! | `GET /api/files/{hash}/chunks?first=&limit=` | | [`ChunksPage`], or the bare digests as bytes |
 //! | `GET /api/files/{hash}/peers?limit=` | | [`FilePeers`] |
 //! | `GET /api/stats`, `GET /healthz`, `GET /readyz` | | [`Stats`], [`Health`] |
+//! | `GET /api/keys`, `POST /api/keys`, `DELETE /api/keys/{id}` | [`NewKeyRequest`] | [`KeysPage`], [`NewKeyResponse`], 204 |
+//! | `PUT /api/bans/{id}`, `DELETE /api/bans/{id}`, `GET /api/bans` | [`BanRequest`] | [`BanRecord`], 204, [`BansPage`] |
+//! | `GET /api/audit` | | [`AuditPage`] |
 //! | `GET /relay` as a WebSocket | | [frames](crate::protocol::relay) |
 
+mod access;
 mod announce;
 pub mod encoding;
 mod files;
@@ -31,6 +35,10 @@ mod problem;
 mod schema;
 mod status;
 
+pub use access::{
+    AuditPage, AuditRecord, BanRecord, BanRequest, BansPage, KeyRecord, KeyScope, KeysPage, NewKeyRequest,
+    NewKeyResponse, Quota,
+};
 pub use announce::{AnnounceRequest, AnnounceResponse, BadDigests, ChunkHashes, Have, MAX_CHUNK_HASHES};
 pub use files::{ChunkInfo, ChunksPage, FileMetadata, FileRecord, FilesPage};
 pub use peers::{

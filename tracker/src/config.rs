@@ -4,11 +4,13 @@
 mod database;
 mod file;
 mod flags;
+mod key_flags;
 
 pub use database::{Database, PostgresUrl};
 pub use flags::{Cli, Command, Flags, LogFormat};
+pub use key_flags::{KeyCommand, KeyTerms, Lifetime, ScopeFlag};
 
-use crate::{relay::RelayLimits, rendezvous::PORTS};
+use crate::{TlsFiles, TrustedProxies, relay::RelayLimits, rendezvous::PORTS};
 use file::FileConfig;
 use p2p_shared::tracker_url::check_tracker_url;
 use std::{
@@ -29,6 +31,13 @@ const LONGEST_LEASE: u32 = 86_400;
 /// The lowest rate of a relayed peer, in bytes a second: it is read from again a second after a frame at the latest. Were that
 /// longer than a connection may be silent, the relay would end those that it slows down.
 const LOWEST_RELAY_RATE: u64 = 64 * 1024;
+
+/// Connections to the relay of one key unless told otherwise: what a machine of a few gigabytes carries.
+const DEFAULT_RELAY_CONNECTIONS: u32 = 10_000;
+
+/// Requests a second from one address unless told otherwise, where others can reach the tracker: an office of 10,000 peers behind one address,
+/// and a fortieth of a core.
+const DEFAULT_REQUESTS: u32 = 1000;
 
 /// What is logged unless told otherwise: our own events, and of the machinery below what is wrong.
 const DEFAULT_LOG: &str = "info,actix_server=warn,refinery_core=warn";
@@ -55,6 +64,16 @@ pub struct Config {
     pub relay_at: Option<String>,
     /// What tells this tracker from the others of its database, over restarts too.
     pub replica: Option<String>,
+    /// Connections to the relay that the peers of one API key may have at a time, unless the key says otherwise; 0: any number.
+    pub relay_connections: u32,
+    /// Requests a second from one address; 0: any number.
+    pub requests: u32,
+    /// The proxies in front of it, whose word about a client's address counts.
+    pub trusted_proxies: TrustedProxies,
+    /// Below which path everything lies, `/like/this`; empty: there is none.
+    pub base_path: String,
+    /// Certificate and key of its own TLS; `None`: it is spoken to unencrypted, or something in front of it does TLS.
+    pub tls: Option<TlsFiles>,
     /// Where it answers STUN; `None`: beside the address that it listens on, if the ports are free.
     pub udp: Option<[SocketAddr; 2]>,
 }
@@ -73,6 +92,11 @@ impl Config {
             relay: RelayLimits::default(),
             relay_at: None,
             replica: None,
+            relay_connections: DEFAULT_RELAY_CONNECTIONS,
+            requests: 0,
+            trusted_proxies: TrustedProxies::default(),
+            base_path: String::new(),
+            tls: None,
             udp: None,
         }
     }
@@ -91,8 +115,9 @@ impl Config {
         match &self.public_url {
             // `http` becomes `ws`, `https` becomes `wss`.
             Some(url) => format!("{}/relay", url.trim_end_matches('/').replacen("http", "ws", 1)),
-            None if address.ip().is_unspecified() => "/relay".to_owned(),
-            None => format!("ws://{address}/relay"),
+            // A certificate is for the name by which the peer came.
+            None if address.ip().is_unspecified() || self.tls.is_some() => "/relay".to_owned(),
+            None => format!("ws://{address}{}/relay", self.base_path),
         }
     }
 
@@ -104,10 +129,18 @@ impl Config {
             .unwrap_or_else(|| format!("{}:{}", machine(), address.port()))
     }
 
+    /// Where a tracker is that listens at `address`.
+    pub(crate) fn url(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}{}", self.base_path)
+    }
+
     /// Whether anybody but this machine may be meant to reach it.
     pub fn is_public(&self) -> bool {
         let named = self.public_url.as_deref().map(crate::api::host::of_url);
         !self.listen.ip().to_canonical().is_loopback()
+            // Who comes through a proxy comes from this machine, whoever it is.
+            || !self.trusted_proxies.is_empty()
             || named.is_some_and(|host| !crate::api::host::is_this_machine(host))
     }
 }
@@ -154,7 +187,7 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
     let file_udp = file.udp_listen;
     let file_relay = (file.relay_tunnels, file.relay_rate, file.relay_month);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let config = Config {
+    let mut config = Config {
         listen: flags.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
         database: match database {
             Some(text) => Database::parse(&text, &data)?,
@@ -170,8 +203,22 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
         relay: relay_limits(flags, &file_relay)?,
         relay_at,
         replica: flags.replica.clone().or(file.replica),
+        relay_connections: flags
+            .relay_connections
+            .or(file.relay_connections)
+            .unwrap_or(DEFAULT_RELAY_CONNECTIONS),
+        requests: 0,
+        trusted_proxies: trusted_proxies(&flags.trusted_proxy, file.trusted_proxy.as_deref())?,
+        base_path: base_path(flags.base_path.as_deref().or(file.base_path.as_deref()))?,
+        tls: tls(
+            flags.tls_cert.clone().or(file.tls_cert),
+            flags.tls_key.clone().or(file.tls_key),
+        )?,
         udp: udp(&flags.udp_listen, file_udp.as_deref())?,
     };
+    let requests = flags.requests.or(file.requests);
+    // Who is alone on the machine needs no limit.
+    config.requests = requests.unwrap_or(if config.is_public() { DEFAULT_REQUESTS } else { 0 });
     let logging = Logging {
         format: flags.log_format.or(file.log_format).unwrap_or_default(),
         filter: flags
@@ -181,6 +228,40 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
             .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
     };
     Ok((config, logging))
+}
+
+fn trusted_proxies(flags: &[String], file: Option<&[String]>) -> Result<TrustedProxies, ConfigError> {
+    let said = if flags.is_empty() {
+        file.unwrap_or_default()
+    } else {
+        flags
+    };
+    TrustedProxies::parse(said).map_err(|error| ConfigError(format!("trusted-proxy: {error}")))
+}
+
+/// A path without a slash at its end; `/` is none.
+fn base_path(said: Option<&str>) -> Result<String, ConfigError> {
+    let path = said.unwrap_or_default().trim_end_matches('/');
+    let is_segment = |segment: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        !["", ".", ".."].contains(&segment) && segment.bytes().all(plain)
+    };
+    let mut segments = path.split('/');
+    if segments.next() == Some("") && segments.all(is_segment) {
+        return Ok(path.to_owned());
+    }
+    Err(ConfigError(format!(
+        "base-path {path:?}: expected a path like /p2p, of letters, digits and -._~"
+    )))
+}
+
+fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(_), None) => Err(ConfigError("tls-cert needs tls-key beside it".to_owned())),
+        (None, Some(_)) => Err(ConfigError("tls-key needs tls-cert beside it".to_owned())),
+    }
 }
 
 fn udp(flags: &[SocketAddr], file: Option<&[SocketAddr]>) -> Result<Option<[SocketAddr; 2]>, ConfigError> {

@@ -46,16 +46,29 @@ impl DataFolder {
             path: path.to_owned(),
             error,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(io)?;
+        make_folder(path)?;
         match lock(&path.join(LOCK)).map_err(io)? {
             Some(lock) => Ok(Self { _lock: lock }),
             None => Err(DataError::Locked(path.to_owned())),
         }
     }
+}
+
+/// Makes folder and database if they are not there, for who needs neither for itself.
+pub(crate) fn make(folder: &Path, database: &Path) -> Result<(), DataError> {
+    make_folder(folder)?;
+    make_private(database).map_err(|error| DataError::Io {
+        path: database.to_owned(),
+        error,
+    })
+}
+
+fn make_folder(path: &Path) -> Result<(), DataError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| DataError::Io {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// A database that is ours until this is dropped. Two trackers on one would each hand out what they alone remember.

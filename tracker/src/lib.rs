@@ -5,11 +5,13 @@
 //! `relay` (bytes between peers that cannot reach each other), `rendezvous` (from where they are seen), `catalogue` (how files come in), `storage` (what survives a restart).
 
 mod accepted;
+mod access;
 mod api;
 mod catalogue;
 mod clock;
 pub mod config;
 mod data;
+pub mod key_command;
 mod metrics;
 mod registry;
 mod relay;
@@ -17,23 +19,30 @@ mod rendezvous;
 mod root;
 mod server;
 mod storage;
+mod tls;
 
 #[cfg(test)]
 mod testing;
 
+pub use access::client::{BadNetwork, TrustedProxies};
 pub use config::Config;
 pub use data::DataError;
 pub use relay::RelayLimits;
 pub use root::{Ending, StartError};
+pub use tls::{TlsError, TlsFiles};
 
 use p2p_shared::supervision::{Watchdog, system};
 use root::{Started, TrackerRoot};
 use std::{
     net::SocketAddr,
-    sync::mpsc::{self, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
     thread,
     time::Duration,
 };
+use tls::Certificates;
 use tokio::sync::{mpsc as channel, oneshot};
 
 /// The actors' thread is given up when it has not moved for twice this long: handlers take microseconds.
@@ -59,9 +68,16 @@ impl Tracker {
             .spawn(move || run(config, &ready, stopped, ended))
             .map_err(|error| StartError::System(error.to_string()))?;
         let crashed = |_| StartError::System("it crashed while starting; the log says where".to_owned());
-        let Started { address, admin_key } = started.recv().map_err(crashed)??;
+        let Started {
+            address,
+            url,
+            admin_key,
+            certificates,
+        } = started.recv().map_err(crashed)??;
         Ok(TrackerHandle {
             address,
+            url,
+            certificates,
             admin_key,
             stop,
             ending,
@@ -121,12 +137,22 @@ pub fn migrate(config: &Config) -> Result<Option<usize>, StartError> {
 }
 
 /// A tracker that runs. Dropping this stops it in good order, without waiting for it.
-#[derive(Debug)]
 pub struct TrackerHandle {
     address: SocketAddr,
+    url: String,
+    certificates: Option<Arc<Certificates>>,
     admin_key: Option<String>,
     stop: oneshot::Sender<()>,
     ending: channel::Receiver<Ending>,
+}
+
+impl std::fmt::Debug for TrackerHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the key.
+        f.debug_struct("TrackerHandle")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TrackerHandle {
@@ -135,9 +161,19 @@ impl TrackerHandle {
         self.address
     }
 
-    /// The URL of that address.
+    /// The URL of that address, down to the base path.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
+    }
+
+    /// Uses the certificates that are in the files now; without this they are looked at every few seconds. Whether they changed. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be used; those that were good stay in use.
+    pub fn reload_certificates(&self) -> Result<bool, TlsError> {
+        self.certificates
+            .as_ref()
+            .map_or(Ok(false), |certificates| certificates.look())
     }
 
     /// The key for its operator, if this start made it. It is nowhere else to be found.

@@ -6,12 +6,16 @@ use p2p_shared::{logger, supervision::EXIT_ESCALATED};
 use p2p_tracker::{
     DataError, Ending, StartError, Tracker, TrackerHandle,
     config::{self, Cli, Command, LogFormat, Logging},
+    key_command::{self, KeyAnswer, KeyError},
 };
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Usage or configuration: a flag, the file, an address that is taken, a folder that is in use.
 const EXIT_CONFIGURATION: u8 = 2;
+
+/// There is no such key.
+const EXIT_NOT_FOUND: u8 = 3;
 
 /// The disk, or permission on it.
 const EXIT_DISK: u8 = 7;
@@ -37,6 +41,7 @@ impl From<StartError> for Failure {
         let code = match &error {
             StartError::Listen { .. }
             | StartError::ListenUdp { .. }
+            | StartError::Tls(_)
             | StartError::Data(DataError::Locked(_) | DataError::DatabaseLocked(_)) => EXIT_CONFIGURATION,
             StartError::Data(DataError::Io { .. }) | StartError::Database { .. } => EXIT_DISK,
             StartError::System(_) => EXIT_ESCALATED,
@@ -45,6 +50,20 @@ impl From<StartError> for Failure {
             code,
             message: error.to_string(),
         }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let message = error.to_string();
+        let code = match error {
+            KeyError::Start(error) => return error.into(),
+            KeyError::Store(_) => EXIT_DISK,
+            KeyError::Unknown(_) => EXIT_NOT_FOUND,
+            KeyError::BadOrder(_) => EXIT_CONFIGURATION,
+            KeyError::System(_) => EXIT_ESCALATED,
+        };
+        Self { code, message }
     }
 }
 
@@ -74,6 +93,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| StartError::System(error.to_string()))?;
+    if let Some(Command::Key { command, json }) = &cli.command {
+        let answer = runtime.block_on(key_command::run(&config, command))?;
+        tell(&answer, *json);
+        return Ok(());
+    }
     runtime.block_on(async {
         // Before the start: a signal that comes early is not lost.
         let signals = Signals::new().map_err(|error| StartError::System(error.to_string()))?;
@@ -98,9 +122,14 @@ fn start_logging(logging: &Logging) -> Result<(), Failure> {
 }
 
 async fn serve(mut tracker: TrackerHandle, mut signals: Signals) -> Result<(), Failure> {
-    let ending = tokio::select! {
-        ending = tracker.ended() => ending,
-        () = signals.next() => tracker.shutdown().await,
+    let ending = loop {
+        tokio::select! {
+            ending = tracker.ended() => break ending,
+            signal = signals.next() => match signal {
+                Told::Stop => break tracker.shutdown().await,
+                Told::Reload => reload(&tracker),
+            },
+        }
     };
     match ending {
         Ending::Stopped => Ok(()),
@@ -111,10 +140,26 @@ async fn serve(mut tracker: TrackerHandle, mut signals: Signals) -> Result<(), F
     }
 }
 
+/// The two files are small; nothing else runs on this thread.
+fn reload(tracker: &TrackerHandle) {
+    match tracker.reload_certificates() {
+        Ok(changed) => tracing::info!(changed, "certificates looked at"),
+        Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+    }
+}
+
+/// What a signal means.
+enum Told {
+    Stop,
+    Reload,
+}
+
 /// Ctrl-C and what service managers send.
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// "Read again what you read at the start": the certificates.
+    hang_up: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -122,13 +167,15 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::Reload,
         }
     }
 }
@@ -158,6 +205,27 @@ fn announce(tracker: &TrackerHandle) {
              this once and kept nowhere:\n\n    {key}\n\nGive it to peers as P2P_API_KEY (or in a file, with \
              --api-key-file), and send it as X-API-Key otherwise."
         ));
+    }
+}
+
+/// Answers a command about keys: on stdout what was asked for, and nothing else.
+#[expect(clippy::print_stdout, reason = "the answer is what the program is asked for")]
+fn tell(answer: &KeyAnswer, json: bool) {
+    match answer {
+        _ if json => answer.json().iter().for_each(|line| println!("{line}")),
+        KeyAnswer::Made(made) => {
+            println!("{}", made.key);
+            say(&format!(
+                "Key {} of scope {} for {:?}. It is shown this once and kept nowhere.",
+                made.record.id,
+                key_command::scope_name(made.record.scope),
+                made.record.name
+            ));
+        }
+        KeyAnswer::Keys(keys) => keys.iter().for_each(|key| println!("{}", key_command::line(key))),
+        KeyAnswer::Revoked(id) => say(&format!(
+            "Key {id} is worth nothing any more; a running tracker knows within 5 s."
+        )),
     }
 }
 

@@ -1,24 +1,26 @@
 //! Brings the tracker up in order and takes it down in reverse.
 //!
-//! `TrackerRoot`: data folder → database → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → [`RelayHub`] → [`Rendezvous`] → HTTP server.
+//! `TrackerRoot`: data folder → database → store → keys → socket → [`StoreWriter`] → [`TrackerRegistry`] → [`RelayHub`] → [`Rendezvous`] → [`AccessKeeper`] → HTTP server.
 //! On the way down: not ready → relayed peers are told, no new connections, requests in flight finish (10 s) → registry hands over what it knows → writer
 //! flushes. A part that crashes again and again takes the tracker down, for the service manager to start it anew.
 
 use crate::{
-    api::{
-        Api,
-        keys::{self, KeyRing},
+    access::{
+        Access, AccessLimits,
+        keeper::{AccessKeeper, Keeper, Save},
+        key::{self, NewKey},
     },
+    api::Api,
     clock::Clock,
     config::{Config, Database},
-    data::{DataError, DataFolder, DatabaseLock},
+    data::{self, DataError, DataFolder, DatabaseLock},
     metrics::{Metrics, store::Measured},
     registry::{
         RegistryHandle,
         actor::{RegistryParts, TrackerRegistry},
         token::Tokens,
     },
-    relay::{RelayHandle, RelayHub},
+    relay::{RelayHandle, RelayHub, ShareLimits},
     rendezvous::{Rendezvous, Sockets},
     server,
     storage::{
@@ -27,12 +29,14 @@ use crate::{
         sqlite::Sqlite,
         writer::{CommitError, StoreWriter, StoreWriterHandle},
     },
+    tls::{CertificateKeeper, Certificates, TlsError},
 };
 use actix_web::dev::ServerHandle;
 use p2p_shared::supervision::{ChildSpec, Handle, Supervisor};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroU32,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -68,6 +72,9 @@ pub enum StartError {
         /// What is wrong.
         error: String,
     },
+    /// There are no certificates for its TLS.
+    #[error("no TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}; {advice}", advice = advice(.error))]
     Listen {
@@ -107,9 +114,12 @@ pub enum Ending {
 }
 
 /// What there is to know about a tracker that has started.
-#[derive(Debug, Clone)]
 pub(crate) struct Started {
     pub(crate) address: SocketAddr,
+    /// The URL of that.
+    pub(crate) url: String,
+    /// Those of its own TLS.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// The admin key, if this start made it: shown once, never stored.
     pub(crate) admin_key: Option<String>,
 }
@@ -131,6 +141,12 @@ impl TrackerRoot {
         let data = DataFolder::take(&config.data)?;
         let database = lock_database(&config)?;
         let metrics = Metrics::default();
+        let certificates = config
+            .tls
+            .clone()
+            .map(Certificates::load)
+            .transpose()?
+            .map(Arc::new);
         let listener = listen(config.listen)?;
         let address = listener.local_addr().map_err(system)?;
         let store = open(&config, address).await?;
@@ -139,7 +155,7 @@ impl TrackerRoot {
 
         let mut supervisor = Supervisor::new().observed_by(Arc::new(metrics.clone()));
         let writer = start_writer(&mut supervisor, Arc::clone(&store), clock);
-        let (keys, new_key) = ring(&config, &store, clock).await?;
+        let (access, new_key) = access(&config, &store, clock).await?;
         let parts = RegistryParts {
             store: Arc::clone(&store),
             writer: writer.clone(),
@@ -164,13 +180,20 @@ impl TrackerRoot {
             relay,
             writer.clone(),
             store,
-            (tokens, keys),
+            (tokens, access),
             clock,
             config.lease,
         );
         api.udp_ports = udp_ports.into();
         api.metrics = metrics.clone();
-        let server = server::start(listener, api.clone(), config.workers).map_err(system)?;
+        api.proxies = Arc::new(config.trusted_proxies.clone());
+        api.base_path = Arc::from(&*config.base_path);
+        start_keeper(&mut supervisor, api.keeper.clone());
+        if let Some(certificates) = certificates.clone() {
+            start_certificate_keeper(&mut supervisor, certificates);
+        }
+        let server = server::start(listener, api.clone(), config.workers, certificates.clone());
+        let server = server.map_err(system)?;
         let root = Self {
             supervisor,
             api,
@@ -190,7 +213,13 @@ impl TrackerRoot {
                 }
             },
         };
-        Ok((root, Started { address, admin_key }))
+        let started = Started {
+            address,
+            url: config.url(address),
+            admin_key,
+            certificates,
+        };
+        Ok((root, started))
     }
 
     /// Runs until `stop` comes (or whoever held its other end is gone), or until a part cannot go on.
@@ -256,6 +285,20 @@ async fn open(config: &Config, address: SocketAddr) -> Result<Arc<dyn Store>, St
     opened.map_err(|error| database(config, &error))
 }
 
+/// Opens the store beside the trackers that use it, to do something with keys.
+pub(crate) async fn open_beside(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    match &config.database {
+        Database::Sqlite(path) => {
+            data::make(&config.data, path)?;
+            open(config, config.listen).await
+        }
+        Database::Postgres(url) => match Postgres::open_beside(url).await {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(error) => Err(database(config, &error)),
+        },
+    }
+}
+
 /// Brings the tables of a database up to date and does nothing else; how many migrations there were to do, if it is one that
 /// counts them.
 pub(crate) async fn migrate(config: &Config) -> Result<Option<usize>, StartError> {
@@ -283,19 +326,33 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     server::bind(address).map_err(|error| StartError::Listen { address, error })
 }
 
-/// The keys that are there; of a tracker that others can reach and that has none yet, a new one for its operator, which is to be kept.
-async fn ring(
+/// Who may call: with the keys that are there; of a tracker that others can reach and that has none yet, with a new one for its operator, which
+/// is to be kept.
+async fn access(
     config: &Config,
     store: &Arc<dyn Store>,
     clock: Clock,
-) -> Result<(KeyRing, Option<(String, StoredKey)>), StartError> {
+) -> Result<(Access, Option<(String, StoredKey)>), StartError> {
     let mut stored = store.keys().await.map_err(|error| database(config, &error))?;
-    if !config.is_public() || !stored.is_empty() {
-        return Ok((KeyRing::new(stored), None));
+    let is_open = !config.is_public();
+    let limits = AccessLimits {
+        requests: NonZeroU32::new(config.requests),
+        share: ShareLimits {
+            connections: config.relay_connections,
+            month: config.relay.month,
+            ..ShareLimits::default()
+        },
+    };
+    if is_open || !stored.is_empty() {
+        return Ok((Access::new(stored, is_open, limits, clock), None));
     }
-    let (text, key) = keys::make("made at the first start", Scope::Admin, clock.now()).map_err(system)?;
+    let new = NewKey {
+        name: "made at the first start".to_owned(),
+        ..NewKey::default()
+    };
+    let (text, key) = key::make(new, Scope::Admin, clock.now()).map_err(system)?;
     stored.push(key.clone());
-    Ok((KeyRing::new(stored), Some((text, key))))
+    Ok((Access::new(stored, is_open, limits, clock), Some((text, key))))
 }
 
 /// Keeps a key over restarts.
@@ -337,6 +394,26 @@ fn udp(config: &Config, address: SocketAddr) -> Result<Option<Sockets>, StartErr
 fn start_rendezvous(supervisor: &mut Supervisor, sockets: Sockets, clock: Clock) {
     let spec = ChildSpec::new("Rendezvous", move |_| Rendezvous::new(sockets.clone(), clock));
     // Nobody talks to it but over its sockets.
+    drop(supervisor.start(spec));
+}
+
+fn start_keeper(supervisor: &mut Supervisor, keeper: Keeper) {
+    let spec = ChildSpec::new("AccessKeeper", move |_| AccessKeeper::new(keeper.clone())).before_stop(
+        |keeper: Handle<AccessKeeper>| async move {
+            if let Err(error) = keeper.call(Save).await {
+                tracing::error!(%error, "what keys were used for last may be lost");
+            }
+        },
+    );
+    // Nobody talks to it: what it does, handlers do by themselves when they need it at once.
+    drop(supervisor.start(spec));
+}
+
+fn start_certificate_keeper(supervisor: &mut Supervisor, certificates: Arc<Certificates>) {
+    let spec = ChildSpec::new("CertificateKeeper", move |_| {
+        CertificateKeeper::new(Arc::clone(&certificates))
+    });
+    // Nobody talks to it.
     drop(supervisor.start(spec));
 }
 

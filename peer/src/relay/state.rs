@@ -76,6 +76,7 @@ impl From<EndReason> for Setback {
         match reason {
             EndReason::LeaseOver => Self::TokenUnknown,
             EndReason::Replaced => Self::Replaced,
+            EndReason::KeyOver => Self::Refused,
             EndReason::GoingAway => Self::Stopping,
             _ => Self::Away,
         }

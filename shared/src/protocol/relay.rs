@@ -184,11 +184,13 @@ pub enum EndReason {
     Stalled,
     /// Nothing was heard of the peer.
     Silent,
+    /// The API key that let the peer in has expired or was revoked.
+    KeyOver,
 }
 
 impl EndReason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Closed,
         Self::GoingAway,
         Self::Malformed,
@@ -202,6 +204,7 @@ impl EndReason {
         Self::WrongTunnel,
         Self::Stalled,
         Self::Silent,
+        Self::KeyOver,
     ];
 
     /// The code: of RFC 6455 section 7.4.1 where one fits, else a private one.
@@ -220,6 +223,7 @@ impl EndReason {
             Self::WrongTunnel => 4004,
             Self::Stalled => 4005,
             Self::Silent => 4006,
+            Self::KeyOver => 4007,
         }
     }
 
@@ -244,6 +248,7 @@ impl EndReason {
             Self::WrongTunnel => "wrong-tunnel",
             Self::Stalled => "stalled",
             Self::Silent => "silent",
+            Self::KeyOver => "key-over",
         }
     }
 }

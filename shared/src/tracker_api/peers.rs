@@ -134,6 +134,9 @@ impl PunchReport {
 pub struct HeartbeatResponse {
     /// Seconds without a heartbeat after which the peer counts as offline.
     pub lease: u32,
+    /// Where this tracker relays, as in [`RegisterResponse`].
+    #[serde(default)]
+    pub relay_url: Option<String>,
 }
 
 /// What a peer's owner allows, in bytes per second; absent: no limit.

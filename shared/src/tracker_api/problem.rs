@@ -29,6 +29,10 @@ pub mod slug {
     pub const REQUEST_INVALID: &str = "request-invalid";
     /// 404: nothing is at this path. A peer that asked for one of the protocol's has the tracker's address wrong.
     pub const NO_SUCH_ROUTE: &str = "no-such-route";
+    /// 429: too many requests from this address or under this API key; `Retry-After` says when to come back.
+    pub const RATE_LIMITED: &str = "rate-limited";
+    /// 403: an operator of the tracker keeps the peer out.
+    pub const PEER_BANNED: &str = "peer-banned";
     /// 503: no room now, or shutting down; `Retry-After` says when to come back.
     pub const BUSY: &str = "busy";
 }

@@ -1,16 +1,19 @@
 //! Who may call at all.
 //!
 //! With keys, every route but `/` and the health checks wants `X-API-Key`: scope `read` to look, `peer` to change
-//! anything and to be relayed. Without keys the tracker serves this machine only and everybody on it is its operator; then the `Host` of a
-//! request has to be this machine too, or a web page could reach the tracker through a name that it makes point here (DNS
-//! rebinding).
+//! anything and to be relayed, `admin` for what operators do. Without keys the tracker serves this machine only and everybody on it is its
+//! operator; then the `Host` of a request has to be this machine too, or a web page could reach the tracker through a name that it makes
+//! point here (DNS rebinding), and it may not come through a proxy, behind which everybody would be this machine.
 
 use super::{
     Api,
     error::{ApiError, Kind},
     host,
 };
-use crate::storage::Scope;
+use crate::{
+    access::{Grant, client, ring::HeldKey},
+    storage::Scope,
+};
 use actix_web::{
     HttpMessage as _, HttpRequest, ResponseError as _,
     body::{BoxBody, EitherBody, MessageBody},
@@ -20,6 +23,7 @@ use actix_web::{
     web,
 };
 use p2p_shared::tracker_api::API_KEY_HEADER;
+use std::sync::Arc;
 
 /// What needs no key.
 pub(super) const OPEN: [&str; 5] = ["/", "/healthz", "/readyz", "/api/openapi.json", "/api/docs"];
@@ -35,14 +39,22 @@ const METRICS: &str = "/metrics";
 #[derive(Clone)]
 struct Caller {
     scope: Scope,
-    /// Empty where no keys are needed.
-    key_id: String,
+    /// None where no keys are needed.
+    key: Option<Arc<HeldKey>>,
 }
 
 /// Which key the caller of a request has shown, by its id; empty where no keys are needed.
 pub(super) fn key_id(request: &HttpRequest) -> String {
     let caller = request.extensions().get::<Caller>().cloned();
-    caller.map_or_else(String::new, |caller| caller.key_id)
+    let key = caller.and_then(|caller| caller.key);
+    key.map_or_else(String::new, |key| key.stored.id.clone())
+}
+
+/// What the caller of a request was let in with, for who stays longer than an answer takes.
+pub(super) fn grant(api: &Api, request: &HttpRequest) -> Grant {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let key = caller.and_then(|caller| caller.key);
+    api.access.grant(key.as_deref())
 }
 
 /// Whether the caller is an operator.
@@ -71,50 +83,70 @@ fn admit(request: &ServiceRequest) -> Result<Caller, ApiError> {
     let api = request
         .app_data::<web::Data<Api>>()
         .ok_or_else(ApiError::internal)?;
-    if !api.keys.is_required() {
-        check_host(request)?;
+    let ring = api.access.ring();
+    if !ring.is_required() {
+        check_nearness(request)?;
         return Ok(Caller::unnamed(Scope::Admin));
     }
     let path = request.path();
     if OPEN.contains(&path) || path.starts_with(OPEN_BELOW) {
         return Ok(Caller::unnamed(Scope::Read));
     }
-    let key = key_of(request).and_then(|key| api.keys.find(key, api.clock.now()));
+    let now = api.clock.now();
+    let key = key_of(request).and_then(|key| ring.find(key, now));
     let key = key.ok_or_else(|| {
         let detail = format!("send a valid API key of this tracker as {API_KEY_HEADER}");
         ApiError::new(Kind::ApiKeyInvalid, detail)
     })?;
+    key.check(now).map_err(|wait| {
+        let detail = "too many requests a second under this API key";
+        ApiError::rate_limited(detail, wait)
+    })?;
     let caller = Caller {
-        scope: key.scope,
-        key_id: key.id.clone(),
+        scope: key.stored.scope,
+        key: Some(Arc::clone(key)),
     };
     match [Method::GET, Method::HEAD].contains(request.method()) {
         true => Ok(caller),
-        false => caller.may_change().map(|()| caller),
+        false => caller.may(Scope::Peer).map(|()| caller),
     }
 }
 
 /// Refuses a caller who may look only: for a handler whose method says that it is a look, and which is more. Asked there and not by the
 /// path, which can be written in more than one way.
 pub(super) fn may_change(request: &HttpRequest) -> Result<(), ApiError> {
+    may(request, Scope::Peer)
+}
+
+/// Refuses a caller who is no operator. Asked by the handler, for the same reason.
+pub(super) fn may_operate(request: &HttpRequest) -> Result<(), ApiError> {
+    may(request, Scope::Admin)
+}
+
+fn may(request: &HttpRequest, scope: Scope) -> Result<(), ApiError> {
     let caller = request.extensions().get::<Caller>().cloned();
-    caller.ok_or_else(ApiError::internal)?.may_change()
+    caller.ok_or_else(ApiError::internal)?.may(scope)
 }
 
 impl Caller {
-    fn may_change(&self) -> Result<(), ApiError> {
-        if self.scope >= Scope::Peer {
+    fn may(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.scope >= scope {
             return Ok(());
         }
-        let detail = "the API key has the scope read; this call needs one of scope peer or admin";
+        let has = match self.scope {
+            Scope::Read => "read",
+            Scope::Peer | Scope::Admin => "peer",
+        };
+        let needs = match scope {
+            Scope::Read | Scope::Peer => "one of scope peer or admin",
+            Scope::Admin => "one of scope admin",
+        };
+        let detail = format!("the API key has the scope {has}; this call needs {needs}");
         Err(ApiError::new(Kind::ScopeMissing, detail))
     }
 
     fn unnamed(scope: Scope) -> Self {
-        Self {
-            scope,
-            key_id: String::new(),
-        }
+        Self { scope, key: None }
     }
 }
 
@@ -134,7 +166,12 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn check_host(request: &ServiceRequest) -> Result<(), ApiError> {
+fn check_nearness(request: &ServiceRequest) -> Result<(), ApiError> {
+    if client::is_forwarded(request.headers()) {
+        let detail = "the request came through a proxy, and without API keys this tracker answers this machine only; \
+                      start it with --public-url and --trusted-proxy to be reached through one";
+        return Err(ApiError::new(Kind::WrongHost, detail));
+    }
     let host = request
         .headers()
         .get(header::HOST)

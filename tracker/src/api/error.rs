@@ -4,6 +4,7 @@
 //! never carries what the caller may not know (paths, SQL, other peers' addresses): those go to the log.
 
 use crate::{
+    access::order::BadOrder,
     catalogue::{announce::AnnounceError, record::RecordError},
     registry::{Refused, RegistryError, address::BadAddress},
     storage::{StoreError, writer::CommitError},
@@ -19,7 +20,7 @@ use p2p_shared::{
     id::{FileHash, PeerId},
     tracker_api::{PROBLEM_MEDIA_TYPE, Problem, slug},
 };
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Seconds after which a caller who met a busy or restarting tracker should ask again.
 const RETRY_AFTER: &str = "1";
@@ -46,6 +47,11 @@ pub(crate) enum Kind {
     MerkleRootWrong,
     AddressRefused,
     TooMany,
+    RateLimited,
+    KeyUnknown,
+    KeyInUrl,
+    HeadTooLarge,
+    PeerBanned,
     RangeNotSatisfiable,
     WrongHost,
     UpgradeRequired,
@@ -132,6 +138,19 @@ impl Kind {
                 "too-many",
                 "There are too many of these already",
             ),
+            Self::RateLimited => (
+                S::TOO_MANY_REQUESTS,
+                slug::RATE_LIMITED,
+                "There are too many requests",
+            ),
+            Self::KeyUnknown => (S::NOT_FOUND, "key-unknown", "There is no such API key"),
+            Self::KeyInUrl => (S::BAD_REQUEST, "key-in-url", "Secrets do not belong in a URL"),
+            Self::HeadTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The head of the request is too large",
+            ),
+            Self::PeerBanned => (S::FORBIDDEN, slug::PEER_BANNED, "The peer is banned"),
             Self::RangeNotSatisfiable => (
                 S::RANGE_NOT_SATISFIABLE,
                 "range-not-satisfiable",
@@ -238,6 +257,21 @@ impl ApiError {
         Self::new(Kind::TokenInvalid, detail)
     }
 
+    pub(crate) fn key_unknown(id: &str) -> Self {
+        let id: String = id.chars().take(20).collect();
+        Self::new(
+            Kind::KeyUnknown,
+            format!("there is no API key {id:?}, or it was revoked; GET /api/keys lists them"),
+        )
+    }
+
+    /// Too many requests; the next one is welcome after `wait`.
+    pub(crate) fn rate_limited(detail: &str, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
+        let detail = format!("{detail}; come again in {seconds} s");
+        Self::new(Kind::RateLimited, detail).with_header(header::RETRY_AFTER, &seconds)
+    }
+
     pub(crate) fn internal() -> Self {
         let detail = "the request was not carried out; the tracker's log says more under the request's id";
         Self::new(Kind::Internal, detail)
@@ -332,6 +366,12 @@ impl From<AnnounceError> for ApiError {
             AnnounceError::Store(error) => error.into(),
             AnnounceError::Crashed => Self::internal(),
         }
+    }
+}
+
+impl From<BadOrder> for ApiError {
+    fn from(error: BadOrder) -> Self {
+        Self::new(Kind::RequestInvalid, error.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files: look, search, who has them, remove.
 
 use super::{
-    Api, auth,
+    Api, audit, auth,
     error::{ApiError, Kind},
     path, to_the_end,
 };
@@ -187,8 +187,15 @@ pub(super) async fn remove(api: web::Data<Api>, request: HttpRequest) -> Result<
         );
         return Err(ApiError::new(Kind::NotYours, detail));
     }
+    let act = match session {
+        Some(_) => None,
+        None => Some(audit::Act::of(&api, &request, "file.remove", &hash.to_string())?),
+    };
     let api = api.get_ref().clone();
     to_the_end(async move {
+        if let Some(act) = act {
+            act.record(&api).await?;
+        }
         if api.writer.commit(Write::RemoveFile(hash)).await? == Written::Missing {
             return Err(ApiError::file_unknown(&hash));
         }

@@ -1,123 +1,181 @@
-//! API keys: made, kept as hashes, compared in constant time.
-//!
-//! A key is `p2pk_ID_SECRET`. The id finds it, the SHA-256 of the whole text proves it; the secret has 256 bits, so a
-//! plain hash is as good as a slow one.
+//! API keys: made, listed, rotated, revoked. For operators alone.
 
-use crate::storage::{Scope, StoredKey};
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use sha2::{Digest as _, Sha256};
-use std::{collections::HashMap, sync::Arc};
-use subtle::ConstantTimeEq as _;
+use super::{
+    Api, audit, auth, body,
+    error::{ApiError, Kind},
+    path, to_the_end,
+};
+use crate::{
+    access::{
+        key, order,
+        order::{MOST_KEYS, Ordered},
+        ring::HeldKey,
+    },
+    relay::month_of,
+    storage::{StoredKey, Write, Written},
+};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use p2p_shared::tracker_api::{KeyRecord, KeysPage, NewKeyRequest, NewKeyResponse};
+use serde::Deserialize;
 
-const PREFIX: &str = "p2pk";
+/// Keys on one page if nobody says otherwise, and at most.
+const PAGE: (u32, u32) = (100, 1000);
 
-/// The keys that are valid. Clones share them.
-#[derive(Clone, Default)]
-pub(crate) struct KeyRing {
-    keys: Arc<HashMap<String, StoredKey>>,
+/// The query of a listing.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    /// The `next` of the page before.
+    cursor: Option<String>,
+    /// Keys on the page; 100 if not said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
 }
 
-impl KeyRing {
-    /// The ring of these keys.
-    pub(crate) fn new(keys: Vec<StoredKey>) -> Self {
-        Self {
-            keys: Arc::new(keys.into_iter().map(|key| (key.id.clone(), key)).collect()),
-        }
-    }
+/// The keys, never their secrets.
+#[utoipa::path(
+    get,
+    path = "/api/keys",
+    tag = "operators",
+    params(Listing),
+    responses((status = 200, description = "A page of them.", body = KeysPage))
+)]
+pub(super) async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<web::Json<KeysPage>, ApiError> {
+    auth::may_operate(&request)?;
+    let Listing { cursor, limit } = path::query(&request)?;
+    let limit = path::limit(limit, PAGE.0, PAGE.1)? as usize;
+    let (ring, now) = (api.access.ring(), api.clock.now());
+    let mut keys = ring.keys();
+    keys.retain(|key| cursor.as_ref().is_none_or(|cursor| key.stored.id > *cursor));
+    let next = keys
+        .get(limit)
+        .and(limit.checked_sub(1))
+        .map(|last| keys[last].stored.id.clone());
+    keys.truncate(limit);
+    Ok(web::Json(KeysPage {
+        keys: keys.into_iter().map(|key| record(key, now)).collect(),
+        next,
+    }))
+}
 
-    /// Whether calls need a key: whenever there is one.
-    pub(crate) fn is_required(&self) -> bool {
-        !self.keys.is_empty()
-    }
-
-    /// What is kept of a key at `now` (Unix milliseconds); `None` if it is not one of ours or expired.
-    pub(crate) fn find(&self, text: &str, now: u64) -> Option<&StoredKey> {
-        let mut parts = text.splitn(3, '_');
-        let (prefix, id) = (parts.next()?, parts.next()?);
-        let key = self.keys.get(id).filter(|_| prefix == PREFIX)?;
-        let right: bool = key.digest.ct_eq(&digest(text)).into();
-        let valid = key.expires_at.is_none_or(|end| now < end);
-        (right && valid).then_some(key)
+/// What operators see of a key.
+fn record(key: &HeldKey, now: u64) -> KeyRecord {
+    let stored = &key.stored;
+    let used = key.share.month();
+    KeyRecord {
+        last_used: key.last_used().map(|time| time / 1000),
+        relayed_this_month: if u64::from(used.month) == month_of(now) {
+            used.bytes
+        } else {
+            0
+        },
+        ..record_of(stored, now)
     }
 }
 
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text).into()
+/// What operators see of a key that nobody has used yet.
+pub(crate) fn record_of(stored: &StoredKey, now: u64) -> KeyRecord {
+    let used = stored.month;
+    KeyRecord {
+        id: stored.id.clone(),
+        name: stored.name.clone(),
+        scope: order::said_scope(stored.scope),
+        created_at: stored.created_at / 1000,
+        expires_at: stored.expires_at.map(|time| time / 1000),
+        expired: !key::is_valid(stored, now),
+        last_used: stored.last_used.map(|time| time / 1000),
+        quota: order::said_quota(&stored.quota),
+        relayed_this_month: if u64::from(used.month) == month_of(now) {
+            used.bytes
+        } else {
+            0
+        },
+    }
 }
 
-/// A new key: the text for its holder, who sees it this once, and what is kept of it.
-pub(crate) fn make(name: &str, scope: Scope, now: u64) -> Result<(String, StoredKey), getrandom::Error> {
-    let (mut id, mut secret) = ([0; 6], [0; 32]);
-    getrandom::fill(&mut id)?;
-    getrandom::fill(&mut secret)?;
-    let id = HEXLOWER.encode(&id);
-    let text = format!("{PREFIX}_{id}_{}", BASE64URL_NOPAD.encode(&secret));
-    let key = StoredKey {
-        id,
-        digest: digest(&text),
-        name: name.to_owned(),
-        scope,
-        created_at: now,
-        expires_at: None,
+/// Makes a key, or one that takes the place of another. The key itself is in this answer and nowhere else.
+#[utoipa::path(
+    post,
+    path = "/api/keys",
+    tag = "operators",
+    request_body = NewKeyRequest,
+    responses((status = 201, description = "The key.", body = NewKeyResponse))
+)]
+pub(super) async fn add(
+    api: web::Data<Api>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    auth::may_operate(&request)?;
+    let asked: NewKeyRequest = body::json(&request, payload, body::SMALL).await?;
+    let (ring, now) = (api.access.ring(), api.clock.now());
+    if ring.len() >= MOST_KEYS {
+        let detail = format!("there are {MOST_KEYS} keys, which is as many as there may be; revoke some");
+        return Err(ApiError::new(Kind::TooMany, detail));
+    }
+    let replaced = match &asked.replaces {
+        None => None,
+        Some(id) => Some(&ring.get(id).ok_or_else(|| ApiError::key_unknown(id))?.stored),
     };
-    Ok((text, key))
+    let ordered = order::read(asked.clone(), replaced, now)?;
+    let Ordered {
+        key,
+        scope,
+        replaced_ends,
+    } = ordered;
+    let (text, stored) = key::make(key, scope, now).map_err(|error| {
+        tracing::error!(%error, "no randomness");
+        ApiError::internal()
+    })?;
+    let act = match &asked.replaces {
+        None => audit::Act::of(&api, &request, "key.add", &stored.id)?,
+        Some(old) => {
+            audit::Act::of(&api, &request, "key.rotate", &stored.id)?.with(format!("in the place of {old}"))
+        }
+    };
+    let answer = NewKeyResponse {
+        key: text,
+        record: record_of(&stored, now),
+    };
+    let api = api.get_ref().clone();
+    to_the_end(async move {
+        act.record(&api).await?;
+        api.writer.commit(Write::AddKey(stored)).await?;
+        if let Some((id, at)) = asked.replaces.zip(replaced_ends) {
+            api.writer.commit(Write::ExpireKey { id, at }).await?;
+        }
+        Ok(api.keeper.reload().await?)
+    })
+    .await?;
+    Ok(HttpResponse::build(StatusCode::CREATED).json(answer))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ring(scope: Scope, expires_at: Option<u64>) -> (String, KeyRing) {
-        let (text, mut key) = make("test", scope, 0).unwrap();
-        key.expires_at = expires_at;
-        (text, KeyRing::new(vec![key]))
+/// Makes a key worthless. Connections under it end within 5 s.
+#[utoipa::path(
+    delete,
+    path = "/api/keys/{id}",
+    tag = "operators",
+    params(("id" = String, Path, description = "The id of the key.")),
+    responses((status = 204, description = "It is worth nothing any more."))
+)]
+pub(super) async fn revoke(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    auth::may_operate(&request)?;
+    let id: String = path::segment(&request, "id")?;
+    if api.access.ring().get(&id).is_none() {
+        return Err(ApiError::key_unknown(&id));
     }
-
-    fn scope(ring: &KeyRing, text: &str, now: u64) -> Option<Scope> {
-        ring.find(text, now).map(|key| key.scope)
-    }
-
-    #[test]
-    fn a_key_opens_what_its_scope_says() {
-        let (text, ring) = ring(Scope::Peer, None);
-        assert_eq!(scope(&ring, &text, 1), Some(Scope::Peer));
-        assert!(ring.is_required());
-    }
-
-    #[test]
-    fn a_key_that_differs_anywhere_opens_nothing() {
-        let (text, ring) = ring(Scope::Admin, None);
-        for at in 0..text.len() {
-            let mut other = text.clone().into_bytes();
-            other[at] = if other[at] == b'x' { b'y' } else { b'x' };
-            assert_eq!(
-                scope(&ring, std::str::from_utf8(&other).unwrap(), 1),
-                None,
-                "character {at}"
-            );
+    let act = audit::Act::of(&api, &request, "key.revoke", &id)?;
+    let at = api.clock.now();
+    let api = api.get_ref().clone();
+    to_the_end(async move {
+        act.record(&api).await?;
+        let revoke = Write::RevokeKey { id: id.clone(), at };
+        if api.writer.commit(revoke).await? == Written::Missing {
+            return Err(ApiError::key_unknown(&id));
         }
-        for other in [
-            "",
-            "p2pk",
-            "p2pk_",
-            "p2pk__",
-            &format!("{text}x"),
-            &text[..text.len() - 1],
-        ] {
-            assert_eq!(scope(&ring, other, 1), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn an_expired_key_opens_nothing() {
-        let (text, ring) = ring(Scope::Admin, Some(1000));
-        assert_eq!(scope(&ring, &text, 999), Some(Scope::Admin));
-        assert_eq!(scope(&ring, &text, 1000), None);
-    }
-
-    #[test]
-    fn what_is_kept_does_not_contain_the_key() {
-        let (text, key) = make("test", Scope::Admin, 0).unwrap();
-        assert!(!format!("{key:?}").contains(text.splitn(3, '_').nth(2).unwrap()));
-    }
+        Ok(api.keeper.reload().await?)
+    })
+    .await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -37,7 +37,7 @@ pub(crate) async fn log<B: MessageBody>(
         begin: Instant::now(),
         id: RequestId::of(request.headers().get(&REQUEST_ID)),
         method: request.method().clone(),
-        from: request.peer_addr().map(|address| address.ip()),
+        from: super::path::observed(request.request()).ok(),
         api: request.app_data::<web::Data<Api>>().cloned(),
     };
     let span = tracing::error_span!("request", id = %line.id);

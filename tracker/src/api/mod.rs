@@ -5,7 +5,10 @@
 //! [`p2p_shared::tracker_api`].
 
 mod announce;
+pub(crate) mod audit;
 pub(crate) mod auth;
+mod bans;
+pub(crate) mod base;
 mod body;
 mod chunks;
 pub(crate) mod compress;
@@ -15,6 +18,7 @@ pub(crate) mod guard;
 mod health;
 pub(crate) mod host;
 pub(crate) mod keys;
+pub(crate) mod limits;
 pub(crate) mod logging;
 mod metrics;
 mod openapi;
@@ -26,6 +30,7 @@ mod request_id;
 mod stats;
 
 use crate::{
+    access::{Access, client::TrustedProxies, keeper::Keeper},
     clock::Clock,
     metrics::Metrics,
     registry::{RegistryHandle, token::Tokens},
@@ -39,7 +44,6 @@ use actix_web::{
     web,
 };
 use error::{ApiError, Kind};
-use keys::KeyRing;
 use std::{
     future::Future,
     sync::{
@@ -62,13 +66,18 @@ pub(crate) struct Api {
     pub(crate) writer: StoreWriterHandle,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) tokens: Tokens,
-    pub(crate) keys: KeyRing,
+    pub(crate) access: Access,
+    pub(crate) keeper: Keeper,
     pub(crate) clock: Clock,
     pub(crate) lease: Duration,
     /// Where the rendezvous answers, if it does.
     pub(crate) udp_ports: Arc<[u16]>,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// The proxies whose word about a client's address counts.
+    pub(crate) proxies: Arc<TrustedProxies>,
+    /// Below which path everything lies; empty: there is none.
+    pub(crate) base_path: Arc<str>,
     /// Set while the tracker is shutting down.
     pub(crate) draining: Arc<AtomicBool>,
     large_bodies: Arc<Semaphore>,
@@ -80,21 +89,31 @@ impl Api {
         relay: RelayHandle,
         writer: StoreWriterHandle,
         store: Arc<dyn Store>,
-        (tokens, keys): (Tokens, KeyRing),
+        (tokens, access): (Tokens, Access),
         clock: Clock,
         lease: Duration,
     ) -> Self {
+        let keeper = Keeper::new(
+            access.clone(),
+            Arc::clone(&store),
+            writer.clone(),
+            registry.clone(),
+            relay.clone(),
+        );
         Self {
             registry,
             relay,
             writer,
             store,
             tokens,
-            keys,
+            access,
+            keeper,
             clock,
             lease,
             udp_ports: Arc::default(),
             metrics: Metrics::default(),
+            proxies: Arc::default(),
+            base_path: Arc::from(""),
             draining: Arc::default(),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
         }
@@ -133,6 +152,19 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
                 .route(web::delete().to(peers::leave)),
         )
         .service(resource("/api/peers", &["GET"]).route(get().to(peers::list)))
+        .service(
+            resource("/api/keys", &["GET", "POST"])
+                .route(get().to(keys::list))
+                .route(web::post().to(keys::add)),
+        )
+        .service(resource("/api/keys/{id}", &["DELETE"]).route(web::delete().to(keys::revoke)))
+        .service(resource("/api/bans", &["GET"]).route(get().to(bans::list)))
+        .service(
+            resource("/api/bans/{id}", &["PUT", "DELETE"])
+                .route(web::put().to(bans::put))
+                .route(web::delete().to(bans::lift)),
+        )
+        .service(resource("/api/audit", &["GET"]).route(get().to(audit::list)))
         .service(resource("/api/files/announce", &["POST"]).route(web::post().to(announce::announce)))
         .service(resource("/api/files/{hash}/chunks", &["GET"]).route(get().to(chunks::chunks)))
         .service(resource("/api/files/{hash}/peers", &["GET"]).route(get().to(files::peers)))

@@ -5,11 +5,11 @@
 //! project's public code does not. The page is Swagger UI, whose files are in the program: nothing is fetched from elsewhere.
 
 use super::{
-    announce,
+    announce, audit,
     auth::{OPEN, OPEN_BELOW},
-    chunks,
+    bans, chunks,
     error::{ApiError, Kind},
-    files, health, metrics, peers, relay, stats,
+    files, health, keys, metrics, peers, relay, stats,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use p2p_shared::tracker_api::{API_KEY_HEADER, PROBLEM_MEDIA_TYPE, Problem};
@@ -62,6 +62,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         files::remove,
         files::peers,
         chunks::chunks,
+        keys::list,
+        keys::add,
+        keys::revoke,
+        bans::list,
+        bans::put,
+        bans::lift,
+        audit::list,
         document,
         front,
         page
@@ -125,10 +132,14 @@ fn finish(path: &str, method: &HttpMethod, operation: &mut Operation) {
         .insert("default".to_owned(), RefOr::T(problem()));
 }
 
+/// Below these, every call is for operators.
+const OF_OPERATORS: [&str; 3] = ["/api/keys", "/api/bans", "/api/audit"];
+
 /// What kind of key a call needs, as [`super::auth`] decides it.
 fn scope_of(path: &str, method: &HttpMethod) -> &'static str {
     match (path, method) {
         _ if OPEN.contains(&path) || path.starts_with(OPEN_BELOW) => "none",
+        _ if OF_OPERATORS.iter().any(|route| path.starts_with(route)) => "admin",
         ("/relay", _) => "peer",
         (_, HttpMethod::Get) => "read",
         _ => "peer",

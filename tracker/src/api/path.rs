@@ -40,10 +40,14 @@ pub(crate) fn limit(asked: Option<u32>, default: u32, most: u32) -> Result<u32, 
     }
 }
 
-/// Where the caller is seen from.
+/// Where the caller is seen from, past trusted proxies.
 pub(crate) fn observed(request: &HttpRequest) -> Result<IpAddr, ApiError> {
-    let address = request.peer_addr().ok_or_else(ApiError::internal)?;
-    Ok(address.ip().to_canonical())
+    let peer = request.peer_addr().ok_or_else(ApiError::internal)?;
+    let api = request.app_data::<web::Data<Api>>();
+    Ok(match api {
+        Some(api) => api.proxies.client(peer.ip(), request.headers()),
+        None => peer.ip().to_canonical(),
+    })
 }
 
 /// The session of the peer that calls, if it shows a token.

@@ -1,7 +1,7 @@
 //! Peers: register, stay, go, look.
 
 use super::{
-    Api, auth, body,
+    Api, auth, bans, body,
     error::{ApiError, Kind},
     path, to_the_end,
 };
@@ -67,6 +67,7 @@ pub(super) async fn register(
     let register: RegisterRequest = body::json(&request, payload, body::SMALL).await?;
     let listed = address::check_listed(&register.addresses)?;
     check_proof(&api, &register).await?;
+    bans::check(&api, &PeerId::of(&register.public_key))?;
 
     let now = api.clock.now();
     let peer = StoredPeer {
@@ -174,6 +175,7 @@ pub(super) async fn heartbeat(
     }
     Ok(web::Json(HeartbeatResponse {
         lease: api.lease_seconds(),
+        relay_url: Some(api.relay.url().to_owned()),
     }))
 }
 

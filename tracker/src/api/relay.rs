@@ -39,8 +39,16 @@ async fn connect(api: &Api, request: &HttpRequest, payload: web::Payload) -> Res
     let registration = path::session(api, request)?;
     let accept = check_handshake(request)?;
     let peer = api.registry.key_of(registration).await?;
-    let key = auth::key_id(request);
-    let connected = api.relay.connect(peer, registration, &key, payload).await;
+    let grant = auth::grant(api, request);
+    let taken = grant.share.connect().ok_or_else(|| {
+        let detail =
+            "as many peers as may be are connected to the relay under this API key; come again later";
+        ApiError::new(Kind::TooMany, detail)
+    })?;
+    let connected = api
+        .relay
+        .connect(peer, registration, (grant, taken), payload)
+        .await;
     let outgoing = connected.map_err(|error| {
         let detail = format!("the relay is not answering: {error}; ask again in a second");
         ApiError::new(Kind::Busy, detail)

@@ -25,6 +25,12 @@ pub(super) struct FileConfig {
     pub(super) relay_tunnels: Option<u32>,
     pub(super) relay_rate: Option<u64>,
     pub(super) relay_month: Option<u64>,
+    pub(super) relay_connections: Option<u32>,
+    pub(super) requests: Option<u32>,
+    pub(super) trusted_proxy: Option<Vec<String>>,
+    pub(super) base_path: Option<String>,
+    pub(super) tls_cert: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
     pub(super) log: Option<String>,
     pub(super) log_format: Option<LogFormat>,
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::KeyCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use std::{net::SocketAddr, num::NonZeroU8, path::PathBuf};
@@ -17,12 +18,21 @@ pub struct Cli {
 }
 
 /// What a tracker does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Serve peers until Ctrl-C or SIGTERM (the default)
     Serve,
     /// Bring the tables of the database up to date, and end; serving does so, too
     Migrate,
+    /// API keys: add, list, rotate, revoke; whether a tracker runs on the database or not
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeyCommand,
+        /// Answer with JSON, one object a line
+        #[arg(long, global = true)]
+        json: bool,
+    },
 }
 
 /// Every flag has a `P2P_…` variable and a key of the same name in the file.
@@ -149,6 +159,67 @@ pub struct Flags {
         hide_env_values = true
     )]
     pub relay_month: Option<u64>,
+
+    /// Connections to the relay that the peers of one API key may have at a time; 0: no limit [default: 10000]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_RELAY_CONNECTIONS",
+        value_name = "COUNT",
+        hide_env_values = true
+    )]
+    pub relay_connections: Option<u32>,
+
+    /// Requests a second from one address, of IPv6 from one /64; 0: no limit [default: 1000, and none on this machine alone]
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_REQUESTS",
+        value_name = "COUNT",
+        hide_env_values = true
+    )]
+    pub requests: Option<u32>,
+
+    /// A proxy in front, by address or network (10.0.0.0/8), whose X-Forwarded-For counts; repeatable
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_TRUSTED_PROXY",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub trusted_proxy: Vec<String>,
+
+    /// A path below which everything lies, if the proxy in front leaves it in: /p2p
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_BASE_PATH",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
+    pub base_path: Option<String>,
+
+    /// The certificate chain for TLS, in PEM; read again when it changes
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_TLS_CERT",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, in PEM
+    #[arg(
+        long,
+        global = true,
+        env = "P2P_TLS_KEY",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub tls_key: Option<PathBuf>,
 
     /// Settings in TOML, with these flags as keys
     #[arg(

@@ -4,8 +4,8 @@
 
 use super::{Metrics, names};
 use crate::storage::{
-    Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey, StoredPeer,
-    Unfinished, Write, Written,
+    AuditEntry, Ban, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile,
+    StoredKey, StoredPeer, Unfinished, Write, Written,
 };
 use metrics::Label;
 use p2p_shared::id::{ChunkHash, FileHash, PeerId, PublicKey};
@@ -98,6 +98,14 @@ impl Store for Measured {
 
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>> {
         self.time("keys", self.store.keys())
+    }
+
+    fn bans(&self) -> StoreFuture<'_, Vec<Ban>> {
+        self.time("bans", self.store.bans())
+    }
+
+    fn audit(&self, before: Option<i64>, limit: u32) -> StoreFuture<'_, Page<AuditEntry, i64>> {
+        self.time("audit", self.store.audit(before, limit))
     }
 
     fn pool(&self) -> Option<PoolStatus> {

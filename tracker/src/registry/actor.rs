@@ -6,8 +6,9 @@
 use super::{
     challenge::Challenges,
     messages::{
-        AddFile, CheckAnnounce, ChoosePeers, CountTotals, ExpiryTick, Heartbeat, KeepChallenge, KeyOfSession,
-        Leave, LivePeers, Register, RemoveFile, SetRelayed, SetRole, SwarmCounts, TakeChallenge,
+        AddFile, CheckAnnounce, ChoosePeers, CountTotals, Expel, ExpiryTick, Heartbeat, KeepChallenge,
+        KeyOfSession, Leave, LivePeers, Register, RemoveFile, SetRelayed, SetRole, SwarmCounts,
+        TakeChallenge,
     },
     state::{Changes, Registry},
 };
@@ -145,6 +146,9 @@ handle!(Heartbeat, |actor, Heartbeat { session, sign }, now| {
 handle!(Leave, |actor, Leave(session), now| actor
     .registry
     .on_leave(session, now));
+handle!(Expel, |actor, Expel(peer), now| actor
+    .registry
+    .on_expelled(&peer, now));
 handle!(KeyOfSession, |actor, KeyOfSession(session), now| {
     actor.registry.key_of(session, now)
 });

@@ -48,6 +48,11 @@ pub(crate) struct Heartbeat {
 #[rtype(result = "Result<(), Refused>")]
 pub(crate) struct Leave(pub(crate) Session);
 
+/// A peer is banned.
+#[derive(Message)]
+#[rtype(result = "Option<PublicKey>")]
+pub(crate) struct Expel(pub(crate) PeerId);
+
 /// Whose session is it?
 #[derive(Message)]
 #[rtype(result = "Result<PublicKey, Refused>")]

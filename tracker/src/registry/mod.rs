@@ -22,8 +22,8 @@ pub(crate) use table::Totals;
 use self::{actor::TrackerRegistry, swarm::Role, token::Session};
 use crate::storage::StoredPeer;
 use messages::{
-    AddFile, CheckAnnounce, ChoosePeers, CountTotals, ExpiryTick, Heartbeat, KeepChallenge, KeyOfSession,
-    Leave, LivePeers, Register, RemoveFile, SetRelayed, SetRole, SwarmCounts, TakeChallenge,
+    AddFile, CheckAnnounce, ChoosePeers, CountTotals, Expel, ExpiryTick, Heartbeat, KeepChallenge,
+    KeyOfSession, Leave, LivePeers, Register, RemoveFile, SetRelayed, SetRole, SwarmCounts, TakeChallenge,
 };
 use p2p_shared::{
     crypto::identity::Challenger,
@@ -79,6 +79,11 @@ impl RegistryHandle {
     /// Ends a peer's lease.
     pub(crate) async fn leave(&self, session: Session) -> Answer<()> {
         Ok(self.registry.call(Leave(session)).await??)
+    }
+
+    /// Ends a peer's lease, whoever wants it to. Its key, if it was online.
+    pub(crate) async fn expel(&self, peer: PeerId) -> Answer<Option<PublicKey>> {
+        Ok(self.registry.call(Expel(peer)).await?)
     }
 
     /// A peer is connected to the relay, or is not any more.

@@ -216,6 +216,15 @@ impl Registry {
         Ok(())
     }
 
+    /// A peer may not take part any more. Its key, if it was here.
+    pub(crate) fn on_expelled(&mut self, peer: &PeerId, now: u64) -> Option<PublicKey> {
+        self.expire(now);
+        let slot = self.table.slot_of(peer)?;
+        let key = self.table.peer(slot)?.key;
+        self.end(slot);
+        Some(key)
+    }
+
     /// Whether the peer of a session may say that it holds a file, and whether that is news. It counts as a sign of
     /// life.
     pub(crate) fn check_announce(

@@ -1,8 +1,7 @@
 //! How much one peer and one API key may relay. Pure.
-//!
-//! What is used of a month is kept in memory: after a restart of the tracker it counts from nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::storage::MonthUse;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a relay allows. A limit of 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,35 +65,84 @@ impl Rate {
 /// What the peers of one API key have sent in the present month. Shared by their sessions.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    /// The month in the upper 16 bits, bytes in the others: one number, so that it changes in one step.
-    month_and_bytes: AtomicU64,
+    /// All that is known of: what the store has, and what came since.
+    total: Counter,
+    /// What the store does not know yet.
+    unsaved: Counter,
 }
 
+/// The month in the upper 16 bits, bytes in the others: one number, so that it changes in one step.
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
 const BYTES: u64 = (1 << 48) - 1;
+
+impl Counter {
+    /// Adds bytes in a month, and forgets those of any other. Answers with their sum.
+    fn add(&self, bytes: u64, month: u64) -> u64 {
+        let add = |used: u64| {
+            let before = if used >> 48 == month { used & BYTES } else { 0 };
+            Some(month << 48 | before.saturating_add(bytes).min(BYTES))
+        };
+        let before = self.0.fetch_update(Relaxed, Relaxed, add);
+        before.ok().and_then(add).unwrap_or_default() & BYTES
+    }
+
+    fn get(&self) -> MonthUse {
+        month_use(self.0.load(Relaxed))
+    }
+}
+
+fn month_use(value: u64) -> MonthUse {
+    MonthUse {
+        month: (value >> 48) as u16,
+        bytes: value & BYTES,
+    }
+}
 
 impl Usage {
     /// Counts bytes. Whether they are still within `limit` (0: none).
     pub(super) fn add(&self, bytes: u64, limit: u64, now: u64) -> bool {
         let month = month_of(now);
-        let add = |used: u64| {
-            let before = if used >> 48 == month { used & BYTES } else { 0 };
-            Some(month << 48 | before.saturating_add(bytes).min(BYTES))
-        };
-        let order = Ordering::Relaxed;
-        let before = self.month_and_bytes.fetch_update(order, order, add);
-        let after = before.ok().and_then(add).unwrap_or_default() & BYTES;
+        self.unsaved.add(bytes, month);
+        let after = self.total.add(bytes, month);
         limit == 0 || after <= limit
     }
 
     /// Whether the limit has been reached.
     pub(super) fn is_used_up(&self, limit: u64, now: u64) -> bool {
-        let used = self.month_and_bytes.load(Ordering::Relaxed);
-        limit != 0 && used >> 48 == month_of(now) && used & BYTES >= limit
+        let used = self.month();
+        limit != 0 && u64::from(used.month) == month_of(now) && used.bytes >= limit
+    }
+
+    pub(super) fn month(&self) -> MonthUse {
+        self.total.get()
+    }
+
+    /// What the store does not know yet; it is known to it from now on.
+    pub(super) fn take_unsaved(&self) -> MonthUse {
+        let take = |used: u64| Some(used & !BYTES);
+        let before = self.unsaved.0.fetch_update(Relaxed, Relaxed, take);
+        before.map_or_else(|_| MonthUse::default(), month_use)
+    }
+
+    /// The store has this much. Never turns back within a month: what is on its way to the store is in the total already.
+    pub(super) fn on_stored(&self, stored: MonthUse) {
+        let unsaved = self.unsaved.get();
+        let since = if unsaved.month == stored.month {
+            unsaved.bytes
+        } else {
+            0
+        };
+        let bytes = stored.bytes.saturating_add(since).min(BYTES);
+        self.total
+            .0
+            .fetch_max(u64::from(stored.month) << 48 | bytes, Relaxed);
     }
 }
 
 /// Months since January 1970 (UTC) at a time in Unix milliseconds. The calendar is that of Howard Hinnant's `civil_from_days`.
-fn month_of(now: u64) -> u64 {
+pub(crate) fn month_of(now: u64) -> u64 {
     let days = now / 86_400_000 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -146,5 +194,26 @@ mod tests {
         assert!(!usage.is_used_up(1000, 31 * DAY));
         assert!(usage.add(1000, 1000, 31 * DAY));
         assert!(usage.add(u64::MAX, 0, 31 * DAY) && !usage.is_used_up(0, 31 * DAY));
+    }
+
+    #[test]
+    fn what_the_store_has_counts_and_what_it_was_told_is_told_once() {
+        let used = |month, bytes| MonthUse { month, bytes };
+        let usage = Usage::default();
+        usage.on_stored(used(0, 700));
+        assert!(usage.add(200, 1000, 0));
+        assert_eq!(usage.take_unsaved(), used(0, 200));
+        assert_eq!(usage.take_unsaved(), used(0, 0));
+        // The store was read before it had heard of the 200.
+        usage.on_stored(used(0, 700));
+        assert_eq!(usage.month(), used(0, 900));
+        // Another tracker wrote 300, and 50 came meanwhile.
+        usage.add(50, 1000, 0);
+        usage.on_stored(used(0, 1200));
+        assert_eq!(usage.month(), used(0, 1250));
+        assert!(usage.is_used_up(1000, 0) && !usage.is_used_up(1000, 31 * DAY));
+        assert!(usage.add(10, 1000, 31 * DAY));
+        usage.on_stored(used(0, 1250));
+        assert_eq!(usage.month(), used(1, 10));
     }
 }

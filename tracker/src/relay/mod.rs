@@ -14,6 +14,7 @@ mod limits;
 mod outbox;
 mod routes;
 mod session;
+mod share;
 mod socket;
 mod state;
 mod tunnel;
@@ -21,9 +22,12 @@ mod tunnel;
 pub(crate) use counters::Counters;
 pub(crate) use hub::RelayHub;
 pub use limits::RelayLimits;
+pub(crate) use limits::month_of;
 pub(crate) use outbox::Outgoing;
+pub(crate) use share::{Share, ShareLimits, Taken};
 
 use crate::{
+    access::Grant,
     clock::Clock,
     registry::{RegistryHandle, token::Session},
 };
@@ -32,7 +36,6 @@ use actix_web::{error::PayloadError, web::Bytes};
 use counters::Counted;
 use futures_util::Stream;
 use hub::{FindPeer, Join, Leave};
-use limits::Usage;
 use outbox::Outbox;
 use p2p_shared::{
     id::PublicKey,
@@ -43,9 +46,8 @@ use routes::ConnectionNumber;
 use session::{Link, RelaySession, SessionParts};
 use socket::Incoming;
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -66,8 +68,6 @@ pub(crate) struct RelayHandle {
     lease: u64,
     url: Arc<str>,
     counters: Arc<Counters>,
-    /// What the peers of each API key have sent, by the key's id. Outlives hub and sessions.
-    usage: Arc<Mutex<HashMap<String, Arc<Usage>>>>,
     numbers: Arc<AtomicU64>,
     drain: Arc<watch::Sender<bool>>,
     draining: watch::Receiver<bool>,
@@ -90,7 +90,6 @@ impl RelayHandle {
             lease: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
             url,
             counters: Arc::default(),
-            usage: Arc::default(),
             numbers: Arc::default(),
             drain: Arc::new(drain),
             draining,
@@ -113,7 +112,7 @@ impl RelayHandle {
     }
 
     /// Takes a connection of a registered peer, on the thread that serves it: reads from `payload`, and gives back what is
-    /// to be sent. When this comes back, others can reach the peer.
+    /// to be sent. When this comes back, others can reach the peer. The connection ends with what `grant` holds; `taken` counts it.
     ///
     /// # Errors
     /// When the hub cannot be reached; nothing is left of the connection then.
@@ -121,7 +120,7 @@ impl RelayHandle {
         &self,
         peer: PublicKey,
         registration: Session,
-        api_key: &str,
+        (grant, taken): (Grant, Taken),
         payload: P,
     ) -> Result<Outgoing, CallError>
     where
@@ -134,11 +133,12 @@ impl RelayHandle {
             peer,
             number,
             registration,
-            usage: self.usage_of(api_key),
+            grant: grant.clone(),
+            taken,
             outbox: outbox.clone(),
             hangup,
         };
-        let incoming = Incoming::new(payload, self.limits.rate, self.clock);
+        let incoming = Incoming::new(payload, (self.limits.rate, grant.share), self.clock);
         let session = self.start_session(parts, incoming);
         let link = Link::new(session, outbox);
         let seen = self.hub.incarnation();
@@ -187,11 +187,6 @@ impl RelayHandle {
         session
     }
 
-    fn usage_of(&self, api_key: &str) -> Arc<Usage> {
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(usage.entry(api_key.to_owned()).or_default())
-    }
-
     async fn join(&self, peer: PublicKey, number: ConnectionNumber, link: Link) -> Result<(), CallError> {
         self.hub.call(Join { peer, number, link }).await
     }
@@ -238,6 +233,13 @@ impl RelayHandle {
                 tracing::warn!(%error, "the relay's hub did not answer");
                 Err(RefuseReason::Busy)
             }
+        }
+    }
+
+    /// Ends the connection of a peer, if it has one: it may not take part any more.
+    pub(crate) async fn expel(&self, peer: PublicKey) {
+        if let Ok(link) = self.find(peer).await {
+            link.hang_up(EndReason::LeaseOver);
         }
     }
 

@@ -6,13 +6,16 @@
 
 use super::{
     RelayHandle,
-    limits::Usage,
     outbox::{Hangup, Outbox, WAITING},
     routes::ConnectionNumber,
+    share::Taken,
     state::{Sent, SessionState, Wish},
     tunnel::{TunnelEnd, tunnel},
 };
-use crate::registry::{Refused, RegistryError, token::Session};
+use crate::{
+    access::Grant,
+    registry::{Refused, RegistryError, token::Session},
+};
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, ContextFutureSpawner as _,
     Handler, Message, StreamHandler, WrapFuture as _,
@@ -114,7 +117,11 @@ pub(super) struct SessionParts {
     pub(super) peer: PublicKey,
     pub(super) number: ConnectionNumber,
     pub(super) registration: Session,
-    pub(super) usage: Arc<Usage>,
+    /// What let it in, and what it shares with the other peers of its key.
+    pub(super) grant: Grant,
+    /// That it counts among their connections.
+    #[expect(dead_code, reason = "held, and given back with the session")]
+    pub(super) taken: Taken,
     pub(super) outbox: Outbox,
     pub(super) hangup: Hangup,
 }
@@ -198,7 +205,7 @@ impl RelaySession {
         if self.state.on_data(tunnel, bytes, message)? == Sent::Forwarded(bytes) {
             let (relay, now) = (&self.parts.relay, self.heard);
             relay.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-            if !self.parts.usage.add(bytes as u64, relay.limits.month, now) {
+            if !self.parts.grant.share.add(bytes as u64, now) {
                 self.state.on_used_up(tunnel);
             }
         }
@@ -249,17 +256,18 @@ impl RelaySession {
     /// Makes the tunnel and asks the other peer. Its session answers straight to this peer.
     fn introduce(&mut self, id: TunnelId, link: &Link, credit: u32) -> Result<(), RefuseReason> {
         let SessionParts {
-            relay, peer, usage, ..
+            relay, peer, grant, ..
         } = &self.parts;
-        if usage.is_used_up(relay.limits.month, relay.clock.now()) {
+        if grant.share.is_used_up(relay.clock.now()) {
             return Err(RefuseReason::Quota);
         }
+        let taken = grant.share.tunnel().ok_or(RefuseReason::Quota)?;
         let asked = TunnelId(link.next_tunnel.fetch_add(2, Ordering::Relaxed));
         let near = (id, self.parts.outbox.clone());
         let far = (asked, link.outbox.clone());
         let made = tunnel(&relay.counters, near, far, credit);
         let (near, end) = made.map_err(|_| RefuseReason::Busy)?;
-        self.state.on_introduced(near);
+        self.state.on_introduced(near, Some(taken));
         let from = *peer;
         if let Err(error) = link.session.tell(Offer { from, end, credit }) {
             // The end was dropped with the offer, which the opener is told as the tunnel's close.
@@ -274,6 +282,7 @@ impl RelaySession {
         if now >= self.heard + SILENCE {
             return self.end(EndReason::Silent, ctx);
         }
+        self.state.forget_what_is_over();
         if now >= self.pinged + PING.min(self.parts.relay.lease / 4) {
             self.pinged = now;
             self.parts.outbox.control(Opcode::Ping, b"");
@@ -330,6 +339,11 @@ impl Actor for RelaySession {
         async move { outbox.broken().await }
             .into_actor(self)
             .map(|(), session, ctx| session.end(EndReason::Stalled, ctx))
+            .spawn(ctx);
+        let grant = self.parts.grant.clone();
+        async move { grant.over().await }
+            .into_actor(self)
+            .map(|(), session, ctx| session.end(EndReason::KeyOver, ctx))
             .spawn(ctx);
         let mut draining = relay.draining.clone();
         async move { draining.wait_for(|draining| *draining).await.is_ok() }

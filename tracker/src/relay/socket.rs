@@ -3,7 +3,7 @@
 //! On top of actix-web's own upgrade: the request's payload is read here and the response's body is the outbox. Why not one of
 //! the WebSocket crates is in `docs/adr/0004-relay-websocket.md`. At most one message of one connection is in the making.
 
-use super::limits::Rate;
+use super::{limits::Rate, share::Share};
 use crate::clock::Clock;
 use actix_web::{
     error::PayloadError,
@@ -18,6 +18,7 @@ use p2p_shared::{
 use std::{
     future::Future as _,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -29,6 +30,8 @@ pub(super) struct Incoming<P> {
     /// What was received and not read yet.
     piece: Bytes,
     rate: Rate,
+    /// What all peers of the key may send together.
+    share: Arc<Share>,
     clock: Clock,
     /// The client has sent faster than it may: it is read from when this is over.
     pause: Option<Pin<Box<Sleep>>>,
@@ -36,13 +39,14 @@ pub(super) struct Incoming<P> {
 }
 
 impl<P> Incoming<P> {
-    /// Reads from the payload of a request, at most `rate` bytes a second (0: as fast as they come).
-    pub(super) fn new(payload: P, rate: u64, clock: Clock) -> Self {
+    /// Reads from the payload of a request, at most `rate` bytes a second (0: as fast as they come) and what `share` has left.
+    pub(super) fn new(payload: P, (rate, share): (u64, Arc<Share>), clock: Clock) -> Self {
         Self {
             payload,
             reader: Reader::of_client(MAX_FRAME),
             piece: Bytes::new(),
             rate: Rate::new(rate),
+            share,
             clock,
             pause: None,
             is_over: false,
@@ -50,7 +54,8 @@ impl<P> Incoming<P> {
     }
 
     fn account(&mut self, message: &Message) {
-        let wait = self.rate.take(message.payload().len() as u64, self.clock.now());
+        let (bytes, now) = (message.payload().len() as u64, self.clock.now());
+        let wait = self.rate.take(bytes, now).max(self.share.take(bytes, now));
         if wait > 0 {
             self.pause = Some(Box::pin(sleep(Duration::from_millis(wait))));
         }

@@ -5,6 +5,7 @@
 
 use super::{
     limits::{Rate, RelayLimits},
+    share::Taken,
     tunnel::TunnelEnd,
 };
 use p2p_shared::{
@@ -45,6 +46,8 @@ struct Entry {
     end: TunnelEnd,
     /// The peer has been asked and has not answered.
     is_asked: bool,
+    /// That it counts among the tunnels of the peer's key, if the peer opened it.
+    _taken: Option<Taken>,
 }
 
 /// The tunnels of one peer, and what it did so far.
@@ -125,10 +128,14 @@ impl SessionState {
         self.opening.remove(&tunnel)
     }
 
-    /// The other peer is there, and this is the tunnel to it.
-    pub(super) fn on_introduced(&mut self, end: TunnelEnd) {
-        let is_asked = false;
-        self.tunnels.insert(end.id(), Entry { end, is_asked });
+    /// The other peer is there, and this is the tunnel to it; it counts as `taken`.
+    pub(super) fn on_introduced(&mut self, end: TunnelEnd, taken: Option<Taken>) {
+        let entry = Entry {
+            is_asked: false,
+            _taken: taken,
+            end,
+        };
+        self.tunnels.insert(entry.end.id(), entry);
     }
 
     /// Somebody wants to talk to the peer. An error: it has enough to do.
@@ -141,8 +148,12 @@ impl SessionState {
         }
         let id = end.id();
         self.next_other = self.next_other.max(u64::from(id.0) + 2);
-        let is_asked = true;
-        self.tunnels.insert(id, Entry { end, is_asked });
+        let entry = Entry {
+            is_asked: true,
+            _taken: None,
+            end,
+        };
+        self.tunnels.insert(id, entry);
         Ok(id)
     }
 
@@ -158,9 +169,14 @@ impl SessionState {
         self.is_going_away = true;
     }
 
+    /// Tunnels that the other end closed count no more.
+    pub(super) fn forget_what_is_over(&mut self) {
+        self.tunnels.retain(|_, entry| !entry.end.is_over());
+    }
+
     /// Whether nothing would be lost if the connection ended.
     pub(super) fn is_idle(&mut self) -> bool {
-        self.tunnels.retain(|_, entry| !entry.end.is_over());
+        self.forget_what_is_over();
         self.tunnels.is_empty() && self.opening.is_empty()
     }
 
@@ -285,7 +301,7 @@ impl SessionState {
         };
         let count = |state: &Self| state.tunnels.len() + state.opening.len();
         if count(self) >= most {
-            self.tunnels.retain(|_, entry| !entry.end.is_over());
+            self.forget_what_is_over();
         }
         count(self) < most
     }

@@ -86,7 +86,7 @@ fn asked() -> (Side, Side) {
     let far = (TunnelId(1), bob.outbox.clone());
     let (near, far) = tunnel(&counters, near, far, 5000).unwrap();
     assert!(anna.state.on_looked_up(TunnelId(4)));
-    anna.state.on_introduced(near);
+    anna.state.on_introduced(near, None);
     assert!(bob.state.on_offer(far).is_ok_and(|id| id == TunnelId(1)));
     (anna, bob)
 }

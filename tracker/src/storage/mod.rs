@@ -7,12 +7,15 @@
 //! A store decides what only it can decide without a race (is this hash known already, under which metadata?) and
 //! nothing else. It knows no lease, no swarm and no HTTP.
 
+mod access;
 #[cfg(test)]
 pub(crate) mod contract;
 pub(crate) mod postgres;
 mod row;
 pub(crate) mod sqlite;
 pub(crate) mod writer;
+
+pub(crate) use access::{AuditEntry, Ban, KeyQuota, KeyUse, MOST_AUDITED, MonthUse, Scope, StoredKey};
 
 use p2p_shared::{
     id::{ChunkHash, FileHash, PeerId, PublicKey},
@@ -123,34 +126,6 @@ pub(crate) fn same_content(a: &Manifest, b: &Manifest) -> bool {
     a.algorithm == b.algorithm && a.size == b.size && a.merkle_root == b.merkle_root && a.kind == b.kind
 }
 
-/// What an API key may do; a larger one may do what the smaller may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scope {
-    /// Look.
-    Read,
-    /// Take part: register, announce.
-    Peer,
-    /// Everything.
-    Admin,
-}
-
-/// An API key as it is kept: never the key itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredKey {
-    /// Its public part.
-    pub(crate) id: String,
-    /// SHA-256 of the whole key.
-    pub(crate) digest: [u8; 32],
-    /// What it is for, in words.
-    pub(crate) name: String,
-    /// What it may do.
-    pub(crate) scope: Scope,
-    /// When it was made, Unix milliseconds.
-    pub(crate) created_at: u64,
-    /// From when on it is worth nothing, Unix milliseconds.
-    pub(crate) expires_at: Option<u64>,
-}
-
 /// One change. Those of one [`Store::commit`] become durable together.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
@@ -211,6 +186,28 @@ pub(crate) enum Write {
     RemoveFile(FileHash),
     /// A new API key.
     AddKey(StoredKey),
+    /// A key is worth nothing from a time on (Unix milliseconds), unless it was to end before.
+    ExpireKey {
+        /// Which.
+        id: String,
+        /// When.
+        at: u64,
+    },
+    /// A key is worth nothing any more.
+    RevokeKey {
+        /// Which.
+        id: String,
+        /// When, Unix milliseconds.
+        at: u64,
+    },
+    /// Keys were used. Unknown ones are passed over.
+    UseKeys(Vec<KeyUse>),
+    /// A peer is kept out; in the place of an earlier ban.
+    BanPeer(Ban),
+    /// A peer may come again.
+    UnbanPeer(PeerId),
+    /// An operator did something. Only the last [`MOST_AUDITED`] are kept.
+    Audit(AuditEntry),
 }
 
 /// A peer was heard of.
@@ -334,11 +331,16 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// How many peers are known, online or not.
     fn known_peers(&self) -> StoreFuture<'_, u64>;
 
-    /// Every API key that was not revoked.
+    /// Every API key that was not revoked, the oldest first.
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>>;
 
     /// How its connections are used; `None` if it has no pool of them.
     fn pool(&self) -> Option<PoolStatus> {
         None
     }
+    /// Every ban, the oldest first.
+    fn bans(&self) -> StoreFuture<'_, Vec<Ban>>;
+
+    /// What operators did, the last first; from the one before `before` on.
+    fn audit(&self, before: Option<i64>, limit: u32) -> StoreFuture<'_, Page<AuditEntry, i64>>;
 }

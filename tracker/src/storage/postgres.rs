@@ -5,6 +5,7 @@
 //! Frequent writes go as arrays ([`plan`], [`write`]). Each tracker is a replica with a row of its own, and the peers that
 //! registered at it are at home there. Never decides what a write means to a peer.
 
+mod access;
 mod connect;
 mod files;
 mod migrate;
@@ -16,7 +17,7 @@ pub(crate) mod url;
 mod write;
 
 use super::{
-    Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey, StoredPeer,
+    AuditEntry, Ban, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey, StoredPeer,
     Unfinished, Write, Written,
 };
 use connect::Connector;
@@ -25,6 +26,9 @@ use pool::Pool;
 use std::{error::Error as _, ops::Range, time::Duration};
 use tokio_postgres::error::SqlState;
 use url::PostgresUrl;
+
+/// The id of no replica: they begin with 1.
+const NOBODY: i32 = 0;
 
 /// What a read may take. An announcement reads and then commits, and is answered within 3 s.
 const READ: Duration = Duration::from_millis(1200);
@@ -113,6 +117,19 @@ impl Postgres {
             })
             .await?;
         Ok(Self { pool, home })
+    }
+
+    /// Opens the database as no replica: for keys and what operators do. No peer is at home there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn open_beside(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let connector = Connector::new(url)?;
+        migrate::migrate(connector.clone()).await?;
+        Ok(Self {
+            pool: Pool::new(connector)?,
+            home: NOBODY,
+        })
     }
 
     /// Brings the tables up to date and does nothing else. How many migrations there were to do.
@@ -221,7 +238,15 @@ impl Store for Postgres {
     }
 
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>> {
-        self.read(READ, |client| Box::pin(read::keys(client)))
+        self.read(READ, |client| Box::pin(access::keys(client)))
+    }
+
+    fn bans(&self) -> StoreFuture<'_, Vec<Ban>> {
+        self.read(READ, |client| Box::pin(access::bans(client)))
+    }
+
+    fn audit(&self, before: Option<i64>, limit: u32) -> StoreFuture<'_, Page<AuditEntry, i64>> {
+        self.read(READ, move |client| Box::pin(access::audit(client, before, limit)))
     }
 
     fn pool(&self) -> Option<PoolStatus> {

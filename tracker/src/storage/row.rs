@@ -3,10 +3,11 @@
 use super::{Scope, StoreError};
 use p2p_shared::{
     hash::HashAlgorithm,
-    id::ChunkHash,
+    id::{ChunkHash, PeerId},
     manifest::{FileName, ShareKind},
 };
 use std::{fmt::Display, net::SocketAddr, str::FromStr};
+use uuid::Uuid;
 
 /// The error for a column that does not hold what was once written.
 pub(crate) fn damaged(column: &'static str, reason: impl Display) -> StoreError {
@@ -21,6 +22,12 @@ pub(crate) fn bytes32(column: &'static str, bytes: &[u8]) -> Result<[u8; 32], St
     bytes
         .try_into()
         .map_err(|_| damaged(column, format_args!("{} bytes instead of 32", bytes.len())))
+}
+
+/// The 16 bytes of a peer's id.
+pub(crate) fn peer_id(column: &'static str, bytes: &[u8]) -> Result<PeerId, StoreError> {
+    let id = Uuid::from_slice(bytes).map_err(|error| damaged(column, error))?;
+    Ok(PeerId::from_uuid(id))
 }
 
 /// Text that parses.

@@ -4,12 +4,13 @@
 //! machine. One connection writes, a few others read beside it and never wait for it. All of it runs on the blocking
 //! threads of the caller's runtime. Never creates the directory, never decides what a write means to a peer.
 
+mod access;
 mod read;
 mod write;
 
 use super::{
-    Page, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey, StoredPeer, Unfinished,
-    Write, Written,
+    AuditEntry, Ban, Page, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey,
+    StoredPeer, Unfinished, Write, Written,
 };
 use p2p_shared::id::{ChunkHash, FileHash, PeerId, PublicKey};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -29,7 +30,7 @@ const READERS: usize = 4;
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Statements kept prepared on each connection: all that there are.
-const PREPARED: usize = 48;
+const PREPARED: usize = 64;
 
 /// The write-ahead log is cut back to this many bytes after a burst.
 const LOG_LIMIT: i64 = 64 << 20;
@@ -195,7 +196,15 @@ impl Store for Sqlite {
     }
 
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>> {
-        self.read(read::keys)
+        self.read(access::keys)
+    }
+
+    fn bans(&self) -> StoreFuture<'_, Vec<Ban>> {
+        self.read(access::bans)
+    }
+
+    fn audit(&self, before: Option<i64>, limit: u32) -> StoreFuture<'_, Page<AuditEntry, i64>> {
+        self.read(move |connection| access::audit(connection, before, limit))
     }
 }
 

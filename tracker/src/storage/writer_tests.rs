@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
     storage::{
-        Announcer, Page, Search, Snapshot, StoreFuture, StoredFile, StoredKey, StoredPeer, Unfinished,
-        sqlite::Sqlite,
+        Announcer, AuditEntry, Ban, Page, Search, Snapshot, StoreFuture, StoredFile, StoredKey, StoredPeer,
+        Unfinished, sqlite::Sqlite,
     },
     testing::{content, file_of},
 };
@@ -77,6 +77,14 @@ impl Store for Watched {
 
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>> {
         self.sqlite.keys()
+    }
+
+    fn bans(&self) -> StoreFuture<'_, Vec<Ban>> {
+        self.sqlite.bans()
+    }
+
+    fn audit(&self, before: Option<i64>, limit: u32) -> StoreFuture<'_, Page<AuditEntry, i64>> {
+        self.sqlite.audit(before, limit)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Registry and store at work, without the HTTP server: for what only shows when they act together.
 
 use crate::{
-    api::{Api, keys::KeyRing},
+    access::{Access, AccessLimits},
+    api::Api,
     clock::Clock,
     registry::{
         RegistryHandle,
@@ -94,7 +95,10 @@ impl Live {
             self.relay.clone(),
             self.writer.clone(),
             Arc::clone(&self.store),
-            (Tokens::new().unwrap(), KeyRing::default()),
+            (
+                Tokens::new().unwrap(),
+                Access::new(Vec::new(), true, AccessLimits::default(), self.clock),
+            ),
             self.clock,
             LEASE,
         )

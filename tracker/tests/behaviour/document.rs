@@ -16,15 +16,15 @@ const OPEN: [&str; 6] = [
     "GET /readyz",
 ];
 
-struct Call {
-    method: Method,
+pub(crate) struct Call {
+    pub(crate) method: Method,
     pattern: String,
-    scope: String,
+    pub(crate) scope: String,
 }
 
 impl Call {
     /// The path with something in the place of its parameters.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let hash = "0".repeat(64);
         self.pattern
             .replace("{hash}", &hash)
@@ -37,7 +37,7 @@ impl Call {
     }
 }
 
-async fn calls(tracker: &TestTracker) -> Vec<Call> {
+pub(crate) async fn calls(tracker: &TestTracker) -> Vec<Call> {
     let document: Value = ok(tracker.get("/api/openapi.json")).await;
     let mut calls = Vec::new();
     for (pattern, item) in document["paths"].as_object().unwrap() {

@@ -7,19 +7,25 @@ use p2p_shared::{
     id::{ChunkHash, ChunkIndex, FileHash},
     manifest::{Manifest, Modified, ShareKind},
     merkle::merkle_root,
+    protocol::relay::SUBPROTOCOL,
     tracker_api::{
-        AnnounceRequest, AnnounceResponse, ChallengeRequest, ChallengeResponse, ChunkHashes, FileMetadata,
-        FilePeers, Have, PROBLEM_MEDIA_TYPE, PeerRecord, Problem, RegisterRequest, RegisterResponse,
+        API_KEY_HEADER, AnnounceRequest, AnnounceResponse, ChallengeRequest, ChallengeResponse, ChunkHashes,
+        FileMetadata, FilePeers, Have, NewKeyResponse, PROBLEM_MEDIA_TYPE, PeerRecord, Problem,
+        RegisterRequest, RegisterResponse,
     },
 };
 use p2p_tracker::{Config, Tracker, TrackerHandle};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// How long a test waits for something that has to happen; far beyond what it takes on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,6 +55,28 @@ impl TestTracker {
             config,
             client,
         }
+    }
+
+    /// One that others are meant to reach, though it listens on loopback here; calls show the key of its operator.
+    pub(crate) fn with_keys(change: impl FnOnce(&mut Config)) -> Self {
+        let mut tracker = Self::start_with(|config| {
+            config.public_url = Some("https://tracker.example.org".to_owned());
+            change(config);
+        });
+        let key = tracker.handle.admin_key().unwrap().to_owned();
+        tracker.client = client_with(&key);
+        tracker
+    }
+
+    /// The same tracker, called with another key.
+    pub(crate) fn client_of(&self, key: &str) -> impl Fn(Method, &str) -> RequestBuilder + use<> {
+        let (client, url) = (client_with(key), self.handle.url());
+        move |method, path| client.request(method, format!("{url}{path}"))
+    }
+
+    /// Makes a key as its operator.
+    pub(crate) async fn make_key(&self, order: &serde_json::Value) -> NewKeyResponse {
+        ok(self.post("/api/keys", order)).await
     }
 
     /// Stops it in good order and starts it again on the same data (and another port).
@@ -297,4 +325,77 @@ pub(crate) fn client_at(address: [u8; 4]) -> Client {
         .local_address(IpAddr::from(address))
         .build()
         .unwrap()
+}
+
+/// A client that shows this key with every call.
+pub(crate) fn client_with(key: &str) -> Client {
+    let headers = [(API_KEY_HEADER.parse().unwrap(), key.parse().unwrap())];
+    Client::builder()
+        .default_headers(headers.into_iter().collect())
+        .build()
+        .unwrap()
+}
+
+/// A new peer that has registered with the tracker at this URL.
+pub(crate) async fn register_at(url: &str, key: &str) -> TestPeer {
+    let (client, identity) = (client_with(key), Identity::generate().unwrap());
+    let ask = ChallengeRequest {
+        public_key: identity.public_key(),
+    };
+    let challenge: ChallengeResponse = ok(client.post(format!("{url}/api/peers/challenge")).json(&ask)).await;
+    let request = answer(&identity, &challenge);
+    let registered = ok(client.post(format!("{url}/api/peers/register")).json(&request)).await;
+    TestPeer { identity, registered }
+}
+
+/// A relay connection, as far as it takes to see how it ends.
+pub(crate) struct RelaySocket(TcpStream);
+
+impl RelaySocket {
+    /// Connects the peer under this key.
+    pub(crate) async fn open(address: SocketAddr, key: &str, token: &str) -> Result<Self, String> {
+        Self::open_at(address, "/relay", key, token).await
+    }
+
+    /// The same where the relay is elsewhere.
+    pub(crate) async fn open_at(
+        address: SocketAddr,
+        path: &str,
+        key: &str,
+        token: &str,
+    ) -> Result<Self, String> {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nAuthorization: Bearer {token}\r\n{API_KEY_HEADER}: {key}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        match head.starts_with("HTTP/1.1 101 ") {
+            true => Ok(Self(stream)),
+            false => Err(head),
+        }
+    }
+
+    /// Waits until the relay ends the connection, and says with which code.
+    pub(crate) async fn end(mut self) -> Option<u16> {
+        let mut bytes = Vec::new();
+        let read = self.0.read_to_end(&mut bytes);
+        // A connection that is reset has said before what there was to say.
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("it goes on")
+            .ok();
+        // The last message of a server: FIN and close, a length, a code, and why.
+        (0..bytes.len())
+            .filter(|at| {
+                bytes[*at] == 0x88 && bytes.len() == at + 2 + usize::from(*bytes.get(at + 1).unwrap_or(&0))
+            })
+            .find_map(|at| Some(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?])))
+    }
 }

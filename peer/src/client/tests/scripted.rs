@@ -242,7 +242,10 @@ async fn heartbeat(
     }
     shared.say(Said::Heartbeat);
     let lease = shared.script().lease;
-    Ok(HttpResponse::Ok().json(HeartbeatResponse { lease }))
+    Ok(HttpResponse::Ok().json(HeartbeatResponse {
+        lease,
+        relay_url: None,
+    }))
 }
 
 async fn leave(shared: web::Data<Shared>, request: HttpRequest) -> Answer {

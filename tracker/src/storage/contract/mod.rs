@@ -3,6 +3,7 @@
 //! A back end calls [`store_contract!`] with a function that makes an empty store and whatever keeps it alive. The cases
 //! know nothing but [`Store`].
 
+pub(crate) mod access;
 pub(crate) mod files;
 pub(crate) mod peers;
 pub(crate) mod runs;
@@ -55,7 +56,14 @@ macro_rules! store_contract {
                 who_was_not_heard_of_for_long_is_forgotten
                 membership_of_unknown_files_and_peers_is_missing
                 writes_of_one_commit_see_each_other
+            }
+            access {
                 keys_read_back_and_are_not_added_twice
+                a_key_expires_at_the_earlier_of_two_times
+                a_revoked_key_is_not_listed_and_cannot_be_revoked_again
+                uses_of_a_key_add_up_within_a_month
+                bans_read_back_and_replace_each_other
+                acts_are_listed_last_first_and_the_oldest_are_forgotten
             }
         }
     };

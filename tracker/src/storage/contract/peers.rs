@@ -1,7 +1,7 @@
-//! Peers, memberships, keys, and what a commit is.
+//! Peers, memberships, and what a commit is.
 
 use super::{ANNA, BERT, add, by, have, peer, small, write};
-use crate::storage::{Contact, Scope, Store, StoredKey, StoredPeer, Touch, Write, Written};
+use crate::storage::{Contact, Store, StoredPeer, Touch, Write, Written};
 use p2p_shared::id::{FileHash, PublicKey};
 
 pub(crate) async fn a_peer_reads_back_and_a_new_registration_replaces_it(store: &dyn Store) {
@@ -163,22 +163,4 @@ pub(crate) async fn writes_of_one_commit_see_each_other(store: &dyn Store) {
     ];
     assert_eq!(written, expected);
     assert_eq!(store.commit(Vec::new()).await.unwrap(), []);
-}
-
-pub(crate) async fn keys_read_back_and_are_not_added_twice(store: &dyn Store) {
-    assert_eq!(store.keys().await.unwrap(), []);
-    let key = StoredKey {
-        id: "0123456789ab".to_owned(),
-        digest: [5; 32],
-        name: "operator".to_owned(),
-        scope: Scope::Admin,
-        created_at: 5,
-        expires_at: Some(9),
-    };
-    write(store, Write::AddKey(key.clone())).await;
-    assert_eq!(store.keys().await.unwrap(), vec![key.clone()]);
-    // A group stands or falls together.
-    let group = vec![Write::PutPeer(peer(ANNA, 5)), Write::AddKey(key)];
-    assert!(store.commit(group).await.is_err());
-    assert_eq!(store.known_peers().await.unwrap(), 0);
 }

@@ -1,7 +1,7 @@
 //! The queries, and how rows become values.
 
 use crate::storage::{
-    Contact, DIGESTS_A_ROW, Page, Search, Snapshot, StoreError, StoredFile, StoredKey, StoredPeer, row,
+    Contact, DIGESTS_A_ROW, Page, Search, Snapshot, StoreError, StoredFile, StoredPeer, row,
 };
 use deadpool_postgres::{Client, GenericClient};
 use p2p_shared::{
@@ -340,24 +340,4 @@ pub(super) async fn peers(
 pub(super) async fn known_peers(client: &Client) -> Result<u64, StoreError> {
     let select = client.prepare_cached("SELECT count(*) FROM peers").await?;
     row::number("peers", client.query_one(&select, &[]).await?.try_get(0)?)
-}
-
-pub(super) async fn keys(client: &Client) -> Result<Vec<StoredKey>, StoreError> {
-    let select =
-        "SELECT id, digest, name, scope, created_at, expires_at FROM api_keys WHERE revoked_at IS NULL";
-    let select = client.prepare_cached(select).await?;
-    let key = |row: &Row| {
-        let expires_at: Option<i64> = row.try_get(5)?;
-        Ok(StoredKey {
-            id: row.try_get(0)?,
-            digest: row::bytes32("api_keys.digest", row.try_get(1)?)?,
-            name: row.try_get(2)?,
-            scope: row::scope(row.try_get(3)?)?,
-            created_at: row::number("api_keys.created_at", row.try_get(4)?)?,
-            expires_at: expires_at
-                .map(|time| row::number("api_keys.expires_at", time))
-                .transpose()?,
-        })
-    };
-    client.query(&select, &[]).await?.iter().map(key).collect()
 }

@@ -1,11 +1,12 @@
 //! The writes that go alone: records that come in runs, removals, sweeps, keys.
 
 use super::{
+    access,
     files::{self, delete_files},
     read::{self, integer},
     write::Outcome,
 };
-use crate::storage::{Announcer, StoredKey, UNFINISHED_A_PEER, Write, Written, row, same_content};
+use crate::storage::{Announcer, UNFINISHED_A_PEER, Write, Written, same_content};
 use deadpool_postgres::Transaction;
 use p2p_shared::{
     id::{ChunkHash, FileHash, PublicKey},
@@ -29,7 +30,13 @@ pub(super) async fn apply(db: &Transaction<'_>, write: &Write) -> Outcome<Writte
         Write::DropUnfinishedBefore(time) => drop_unfinished_before(db, *time).await,
         Write::ForgetPeersBefore(time) => forget_peers_before(db, *time).await,
         Write::RemoveFile(hash) => remove_file(db, hash).await,
-        Write::AddKey(key) => add_key(db, key).await,
+        Write::AddKey(key) => access::add_key(db, key).await,
+        Write::ExpireKey { id, at } => access::expire_key(db, id, *at).await,
+        Write::RevokeKey { id, at } => access::revoke_key(db, id, *at).await,
+        Write::UseKeys(uses) => access::use_keys(db, uses).await,
+        Write::BanPeer(ban) => access::ban_peer(db, ban).await,
+        Write::UnbanPeer(peer) => access::unban_peer(db, peer).await,
+        Write::Audit(entry) => access::add_audit(db, entry).await,
         // These go in waves (see `plan`).
         Write::PutPeer(_)
         | Write::TouchPeers(_)
@@ -39,7 +46,7 @@ pub(super) async fn apply(db: &Transaction<'_>, write: &Write) -> Outcome<Writte
     }
 }
 
-fn done_or_missing(count: i64) -> Written {
+pub(super) fn done_or_missing(count: i64) -> Written {
     if count > 0 {
         Written::Done
     } else {
@@ -159,21 +166,4 @@ async fn remove_file(db: &Transaction<'_>, hash: &FileHash) -> Outcome<Written> 
     let delete = db.prepare_cached(delete_files!("hash = $1 AND complete")).await?;
     let count = db.query_one(&delete, &[&&hash.0[..]]).await?.try_get(0)?;
     Ok(done_or_missing(count))
-}
-
-async fn add_key(db: &Transaction<'_>, key: &StoredKey) -> Outcome<Written> {
-    let insert = "INSERT INTO api_keys (id, digest, name, scope, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
-    db.execute(
-        &db.prepare_cached(insert).await?,
-        &[
-            &key.id,
-            &&key.digest[..],
-            &key.name,
-            &row::scope_text(key.scope),
-            &integer(key.created_at),
-            &key.expires_at.map(integer),
-        ],
-    )
-    .await?;
-    Ok(Written::Done)
 }

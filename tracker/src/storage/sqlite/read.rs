@@ -1,7 +1,7 @@
 //! The queries.
 
 use crate::storage::{
-    Contact, DIGESTS_A_ROW, Page, Search, Snapshot, StoreError, StoredFile, StoredKey, StoredPeer, row,
+    Contact, DIGESTS_A_ROW, Page, Search, Snapshot, StoreError, StoredFile, StoredPeer, row,
 };
 use p2p_shared::{
     chunker::CHUNK_SIZE,
@@ -87,7 +87,7 @@ fn rate(value: Option<i64>) -> Result<Option<u64>, StoreError> {
 }
 
 /// Turns rows into values, each with its own error.
-fn collect<T>(
+pub(super) fn collect<T>(
     mut rows: rusqlite::Rows<'_>,
     mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
@@ -274,25 +274,4 @@ pub(super) fn peers(
 pub(super) fn known_peers(db: &Connection) -> Result<u64, StoreError> {
     let mut select = db.prepare_cached("SELECT count(*) FROM peers")?;
     row::number("peers", select.query_row([], |row| row.get(0))?)
-}
-
-pub(super) fn keys(db: &Connection) -> Result<Vec<StoredKey>, StoreError> {
-    let mut select = db.prepare_cached(
-        "SELECT id, digest, name, scope, created_at, expires_at FROM api_keys WHERE revoked_at IS NULL",
-    )?;
-    collect(select.query([])?, |row| {
-        let digest: Vec<u8> = row.get(1)?;
-        let scope: String = row.get(3)?;
-        let expires_at: Option<i64> = row.get(5)?;
-        Ok(StoredKey {
-            id: row.get(0)?,
-            digest: row::bytes32("api_keys.digest", &digest)?,
-            name: row.get(2)?,
-            scope: row::scope(&scope)?,
-            created_at: row::number("api_keys.created_at", row.get(4)?)?,
-            expires_at: expires_at
-                .map(|time| row::number("api_keys.expires_at", time))
-                .transpose()?,
-        })
-    })
 }

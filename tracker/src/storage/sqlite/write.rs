@@ -1,8 +1,9 @@
 //! The changes, each a few statements inside the transaction of its group.
 
 use crate::storage::{
-    Announcer, DIGESTS_A_ROW, StoreError, StoredKey, StoredPeer, Touch, UNFINISHED_A_PEER, Write, Written,
-    row, same_content, sqlite::read,
+    Announcer, DIGESTS_A_ROW, StoreError, StoredPeer, Touch, UNFINISHED_A_PEER, Write, Written, row,
+    same_content,
+    sqlite::{access, read},
 };
 use p2p_shared::{
     chunker::CHUNK_SIZE,
@@ -11,7 +12,7 @@ use p2p_shared::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-type Outcome = Result<Written, StoreError>;
+pub(super) type Outcome = Result<Written, StoreError>;
 
 /// Does one change.
 pub(super) fn apply(db: &Connection, write: &Write) -> Outcome {
@@ -32,12 +33,18 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Outcome {
         Write::ForgetPeersBefore(time) => forget_peers_before(db, *time),
         Write::SetHave { hash, peer, seeder } => set_have(db, hash, peer, *seeder),
         Write::RemoveFile(hash) => remove_file(db, hash),
-        Write::AddKey(key) => add_key(db, key),
+        Write::AddKey(key) => access::add_key(db, key),
+        Write::ExpireKey { id, at } => access::expire_key(db, id, *at),
+        Write::RevokeKey { id, at } => access::revoke_key(db, id, *at),
+        Write::UseKeys(uses) => access::use_keys(db, uses),
+        Write::BanPeer(ban) => access::ban_peer(db, ban),
+        Write::UnbanPeer(peer) => access::unban_peer(db, peer),
+        Write::Audit(entry) => access::add_audit(db, entry),
     }
 }
 
 /// SQLite's integers are signed; times, sizes and sessions stay far below the sign bit.
-fn integer(value: u64) -> i64 {
+pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -290,20 +297,5 @@ fn set_have(db: &Connection, hash: &FileHash, peer: &PublicKey, seeder: Option<b
             .prepare_cached("DELETE FROM file_peers WHERE peer = ? AND file = ?")?
             .execute(params![row, file])?,
     };
-    Ok(Written::Done)
-}
-
-fn add_key(db: &Connection, key: &StoredKey) -> Outcome {
-    db.prepare_cached(
-        "INSERT INTO api_keys (id, digest, name, scope, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        key.id,
-        key.digest,
-        key.name,
-        row::scope_text(key.scope),
-        integer(key.created_at),
-        key.expires_at.map(integer),
-    ])?;
     Ok(Written::Done)
 }
