@@ -155,7 +155,7 @@ impl TrackerRoot {
 
         let mut supervisor = Supervisor::new().observed_by(Arc::new(metrics.clone()));
         let writer = start_writer(&mut supervisor, Arc::clone(&store), clock);
-        let (access, new_key) = access(&config, &store, clock).await?;
+        let (access, stored_keys, new_key) = access(&config, &store, clock).await?;
         let parts = RegistryParts {
             store: Arc::clone(&store),
             writer: writer.clone(),
@@ -188,13 +188,14 @@ impl TrackerRoot {
         api.metrics = metrics.clone();
         api.proxies = Arc::new(config.trusted_proxies.clone());
         api.base_path = Arc::from(&*config.base_path);
-        start_keeper(&mut supervisor, api.keeper.clone());
+        let begun = api.keeper.begin(stored_keys).await;
+        begun.map_err(|error| database(&config, &error))?;
         if let Some(certificates) = certificates.clone() {
             start_certificate_keeper(&mut supervisor, certificates);
         }
         let server = server::start(listener, api.clone(), config.workers, certificates.clone());
         let server = server.map_err(system)?;
-        let root = Self {
+        let mut root = Self {
             supervisor,
             api,
             server: server.handle(),
@@ -213,6 +214,8 @@ impl TrackerRoot {
                 }
             },
         };
+        // Behind that: before, it would not find the key in the store.
+        start_keeper(&mut root.supervisor, root.api.keeper.clone());
         let started = Started {
             address,
             url: config.url(address),
@@ -332,7 +335,7 @@ async fn access(
     config: &Config,
     store: &Arc<dyn Store>,
     clock: Clock,
-) -> Result<(Access, Option<(String, StoredKey)>), StartError> {
+) -> Result<(Access, Vec<StoredKey>, Option<(String, StoredKey)>), StartError> {
     let mut stored = store.keys().await.map_err(|error| database(config, &error))?;
     let is_open = !config.is_public();
     let limits = AccessLimits {
@@ -344,7 +347,8 @@ async fn access(
         },
     };
     if is_open || !stored.is_empty() {
-        return Ok((Access::new(stored, is_open, limits, clock), None));
+        let access = Access::new(stored.clone(), is_open, limits, clock);
+        return Ok((access, stored, None));
     }
     let new = NewKey {
         name: "made at the first start".to_owned(),
@@ -352,7 +356,8 @@ async fn access(
     };
     let (text, key) = key::make(new, Scope::Admin, clock.now()).map_err(system)?;
     stored.push(key.clone());
-    Ok((Access::new(stored, is_open, limits, clock), Some((text, key))))
+    let access = Access::new(stored.clone(), is_open, limits, clock);
+    Ok((access, stored, Some((text, key))))
 }
 
 /// Keeps a key over restarts.

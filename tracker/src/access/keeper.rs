@@ -7,7 +7,7 @@ use super::Access;
 use crate::{
     registry::RegistryHandle,
     relay::RelayHandle,
-    storage::{Store, StoreError, Write, writer::StoreWriterHandle},
+    storage::{Store, StoreError, StoredKey, Write, writer::StoreWriterHandle},
 };
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, ContextFutureSpawner as _, Handler, Message,
@@ -58,13 +58,20 @@ impl Keeper {
 
     /// Reads keys and bans anew; they count when this comes back, and peers that are newly banned are gone.
     pub(crate) async fn reload(&self) -> Result<(), StoreError> {
-        let banned = {
-            let _turn = self.turn.lock().await;
-            let keys = self.store.keys().await?;
-            let bans = self.store.bans().await?;
-            self.access.replace(keys, bans)
-        };
-        for peer in banned {
+        let _turn = self.turn.lock().await;
+        let keys = self.store.keys().await?;
+        self.count(keys).await
+    }
+
+    /// Lets these keys count, and the bans of the store; for the start, when there may be a key that is not in the store yet.
+    pub(crate) async fn begin(&self, keys: Vec<StoredKey>) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        self.count(keys).await
+    }
+
+    async fn count(&self, keys: Vec<StoredKey>) -> Result<(), StoreError> {
+        let bans = self.store.bans().await?;
+        for peer in self.access.replace(keys, bans) {
             match self.registry.expel(peer).await {
                 Ok(Some(key)) => self.relay.expel(key).await,
                 Ok(None) => {}

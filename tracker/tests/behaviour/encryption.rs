@@ -76,5 +76,6 @@ async fn new_certificates_are_noticed_without_a_signal() {
     });
     let url = format!("https://localhost:{}/healthz", tracker.handle.address().port());
     let second = trusting(&write(folder.path()));
-    crate::support::eventually(|| second.get(&url).send(), Result::is_ok).await;
+    let answer = crate::support::eventually(|| second.get(&url).send(), Result::is_ok).await;
+    assert_eq!(answer.unwrap().status(), 200);
 }

@@ -221,7 +221,7 @@ async fn connections_to_the_relay_are_capped_for_each_key() {
     );
     drop(first);
     let again = || RelaySocket::open(address, &key, bert.token());
-    eventually(again, Result::is_ok).await;
+    drop(eventually(again, Result::is_ok).await);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ impl Nginx {
             .spawn()
             .expect("nginx is installed");
         let url = format!("http://{address}/");
-        eventually(|| reqwest::get(&url), Result::is_ok).await;
+        eventually(|| reqwest::get(&url), Result::is_ok).await.unwrap();
         Self {
             child,
             address,
