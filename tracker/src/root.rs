@@ -188,8 +188,7 @@ impl TrackerRoot {
         api.metrics = metrics.clone();
         api.proxies = Arc::new(config.trusted_proxies.clone());
         api.base_path = Arc::from(&*config.base_path);
-        let begun = api.keeper.begin(stored_keys).await;
-        begun.map_err(|error| database(&config, &error))?;
+        begin(&config, &api.keeper, stored_keys).await?;
         if let Some(certificates) = certificates.clone() {
             start_certificate_keeper(&mut supervisor, certificates);
         }
@@ -358,6 +357,12 @@ async fn access(
     stored.push(key.clone());
     let access = Access::new(stored.clone(), is_open, limits, clock);
     Ok((access, stored, Some((text, key))))
+}
+
+/// Lets keys and bans count before the first request comes.
+async fn begin(config: &Config, keeper: &Keeper, keys: Vec<StoredKey>) -> Result<(), StartError> {
+    let begun = keeper.begin(keys).await;
+    begun.map_err(|error| database(config, &error))
 }
 
 /// Keeps a key over restarts.

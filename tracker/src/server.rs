@@ -14,6 +14,7 @@ use actix_web::{
     body::MessageBody,
     dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::{Compress, from_fn},
+    rt::net::TcpStream,
     web,
 };
 use p2p_shared::open_files;
