@@ -150,10 +150,10 @@ impl Ring {
         self.keys.get(id)
     }
 
-    /// All keys, the oldest first.
+    /// All keys, in the order of their ids.
     pub(crate) fn keys(&self) -> Vec<&Arc<HeldKey>> {
         let mut keys: Vec<_> = self.keys.values().collect();
-        keys.sort_unstable_by_key(|key| (key.stored.created_at, &key.stored.id));
+        keys.sort_unstable_by(|one, other| one.stored.id.cmp(&other.stored.id));
         keys
     }
 
@@ -162,10 +162,10 @@ impl Ring {
         self.bans.get(peer)
     }
 
-    /// All bans, the oldest first.
+    /// All bans, in the order of the peers' ids.
     pub(crate) fn bans(&self) -> Vec<&Ban> {
         let mut bans: Vec<_> = self.bans.values().collect();
-        bans.sort_unstable_by_key(|ban| (ban.at, ban.peer));
+        bans.sort_unstable_by_key(|ban| ban.peer);
         bans
     }
 
