@@ -17,8 +17,8 @@ pub(crate) mod url;
 mod write;
 
 use super::{
-    AuditEntry, Ban, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile, StoredKey, StoredPeer,
-    Unfinished, Write, Written,
+    AuditEntry, Ban, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile,
+    StoredKey, StoredPeer, Unfinished, Write, Written,
 };
 use connect::Connector;
 use p2p_shared::id::{ChunkHash, FileHash, PeerId, PublicKey};

@@ -76,7 +76,8 @@ pub(super) async fn use_keys(db: &Transaction<'_>, uses: &[KeyUse]) -> Outcome<W
     let last_used = column(|used| integer(used.last_used));
     let months = column(|used| used.relayed.month.into());
     let bytes = column(|used| integer(used.relayed.bytes));
-    db.execute(&statement, &[&ids, &last_used, &months, &bytes]).await?;
+    db.execute(&statement, &[&ids, &last_used, &months, &bytes])
+        .await?;
     Ok(Written::Done)
 }
 
@@ -107,8 +108,11 @@ const BAN: &str = "
 
 pub(super) async fn ban_peer(db: &Transaction<'_>, ban: &Ban) -> Outcome<Written> {
     let statement = db.prepare_cached(BAN).await?;
-    db.execute(&statement, &[ban.peer.as_uuid(), &ban.reason, &ban.by, &integer(ban.at)])
-        .await?;
+    db.execute(
+        &statement,
+        &[ban.peer.as_uuid(), &ban.reason, &ban.by, &integer(ban.at)],
+    )
+    .await?;
     Ok(Written::Done)
 }
 
@@ -144,12 +148,7 @@ pub(super) async fn keys(client: &Client) -> Result<Vec<StoredKey>, StoreError> 
                          most_rate, most_month, last_used, used_month, used_bytes
                   FROM api_keys WHERE revoked_at IS NULL ORDER BY created_at, id";
     let select = client.prepare_cached(select).await?;
-    client
-        .query(&select, &[])
-        .await?
-        .iter()
-        .map(stored_key)
-        .collect()
+    client.query(&select, &[]).await?.iter().map(stored_key).collect()
 }
 
 fn stored_key(row: &Row) -> Result<StoredKey, StoreError> {
