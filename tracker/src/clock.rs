@@ -22,6 +22,14 @@ impl Clock {
         }
     }
 
+    /// A clock that shows this time now (Unix milliseconds): that of a database, by which all of its trackers go.
+    pub(crate) fn showing(now: u64) -> Self {
+        Self {
+            start: Instant::now(),
+            start_unix: Duration::from_millis(now),
+        }
+    }
+
     /// Unix milliseconds.
     pub(crate) fn now(&self) -> u64 {
         // Fits for half a billion years.

@@ -55,6 +55,9 @@ const WRITER_PERMITS: usize = 8192;
 /// busy.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
+/// How often a tracker says to the others that it is there.
+const BEAT: Duration = Duration::from_secs(2);
+
 /// How long the actors have for ending. Together with the server's time less than the 15 s of a clean stop.
 const ACTORS_END: Duration = Duration::from_secs(4);
 
@@ -131,13 +134,13 @@ pub(crate) struct TrackerRoot {
     server: ServerHandle,
     served: JoinHandle<io::Result<()>>,
     upkeep: JoinHandle<()>,
+    beating: JoinHandle<()>,
     _data: (DataFolder, Option<DatabaseLock>),
 }
 
 impl TrackerRoot {
     /// Brings everything up. On the thread of the actors.
     pub(crate) async fn start(config: Config) -> Result<(Self, Started), StartError> {
-        let clock = Clock::start();
         let data = DataFolder::take(&config.data)?;
         let database = lock_database(&config)?;
         let metrics = Metrics::default();
@@ -151,6 +154,7 @@ impl TrackerRoot {
         let address = listener.local_addr().map_err(system)?;
         let store = open(&config, address).await?;
         let store: Arc<dyn Store> = Arc::new(Measured::new(store, metrics.clone()));
+        let clock = clock_of(&config, &store).await?;
         let sockets = udp(&config, address)?;
 
         let mut supervisor = Supervisor::new().observed_by(Arc::new(metrics.clone()));
@@ -175,6 +179,7 @@ impl TrackerRoot {
         let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url);
 
         let tokens = Tokens::new().map_err(system)?;
+        let beaten = Arc::clone(&store);
         let mut api = Api::new(
             registry,
             relay,
@@ -200,6 +205,7 @@ impl TrackerRoot {
             server: server.handle(),
             served: actix_rt::spawn(server),
             upkeep: actix_rt::spawn(metrics.keep_up()),
+            beating: actix_rt::spawn(keep_beating(beaten)),
             _data: (data, database),
         };
         // Last: a key that was made for a start which then failed would be known to nobody, and be the only one.
@@ -244,6 +250,11 @@ impl TrackerRoot {
         self.server.stop(true).await;
         self.supervisor.stop(ACTORS_END).await;
         self.upkeep.abort();
+        self.beating.abort();
+        // Unless it hears so, the others find out a few seconds later.
+        if let Err(error) = self.api.store.farewell().await {
+            tracing::debug!(%error, "no farewell");
+        }
     }
 }
 
@@ -321,6 +332,25 @@ fn database(config: &Config, error: &StoreError) -> StartError {
     StartError::Database {
         database: config.database.to_string(),
         error: error.to_string(),
+    }
+}
+
+/// The clock that everybody who reads the store goes by.
+async fn clock_of(config: &Config, store: &Arc<dyn Store>) -> Result<Clock, StartError> {
+    let time = store.beat().await.map_err(|error| database(config, &error))?;
+    Ok(time.map_or_else(Clock::start, Clock::showing))
+}
+
+/// Tells the other trackers of the database again and again that this one is there.
+async fn keep_beating(store: Arc<dyn Store>) {
+    if !store.is_shared() {
+        return;
+    }
+    let mut beats = tokio::time::interval(BEAT);
+    loop {
+        beats.tick().await;
+        // That the database is away is said elsewhere.
+        store.beat().await.ok();
     }
 }
 

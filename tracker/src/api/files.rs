@@ -6,7 +6,10 @@ use super::{
     path, to_the_end,
 };
 use crate::{
-    registry::Asker,
+    registry::{
+        Asker, Refused, RegistryError,
+        elsewhere::{self, Viewpoint},
+    },
     storage::{Search, StoredFile, Write, Written},
 };
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -65,7 +68,7 @@ pub(super) async fn list(
     };
     let page = api.store.files(search).await?;
     let hashes = page.items.iter().map(|stored| stored.file.hash).collect();
-    let counts = api.registry.counts(hashes).await?;
+    let counts = counts(&api, hashes).await?;
     let records = page.items.iter().zip(counts);
     Ok(web::Json(FilesPage {
         files: records.map(|(stored, counts)| record(stored, counts)).collect(),
@@ -87,11 +90,18 @@ pub(super) async fn one(
 ) -> Result<web::Json<FileRecord>, ApiError> {
     let hash: FileHash = path::segment(&request, "hash")?;
     let stored = find(&api, &hash).await?;
-    let counts = api.registry.counts(vec![hash]).await?;
+    let counts = counts(&api, vec![hash]).await?;
     Ok(web::Json(record(
         &stored,
         counts.first().copied().unwrap_or_default(),
     )))
+}
+
+/// Seeders and leechers of files, wherever they are at home.
+async fn counts(api: &Api, hashes: Vec<FileHash>) -> Result<Vec<(u32, u32)>, ApiError> {
+    let mut counts = api.registry.counts(hashes.clone()).await?;
+    api.others.add_counts(hashes, &mut counts).await;
+    Ok(counts)
 }
 
 /// The record of a file that has to be there.
@@ -141,10 +151,21 @@ pub(super) async fn peers(
         address: path::observed(&request)?,
     };
     let random = random()?;
-    let handout = api
-        .registry
-        .choose_peers(hash, asker, limit as usize, random)
-        .await?;
+    let limit = limit as usize;
+    let chosen = match api.registry.choose_peers(hash, asker, limit, random).await {
+        Err(RegistryError::Refused(Refused::FileUnknown)) if api.store.is_shared() => {
+            // Announced at another tracker, perhaps.
+            let stored = find(&api, &hash).await?;
+            api.registry.add_file(hash, stored.file.size).await?;
+            api.registry.choose_peers(hash, asker, limit, random).await
+        }
+        chosen => chosen,
+    };
+    let viewpoint = Viewpoint {
+        peer: asker.session.map(|session| session.peer),
+        address: asker.address,
+    };
+    let handout = elsewhere::join(chosen?, &*api.others.swarm(hash).await, viewpoint, limit);
     Ok(web::Json(FilePeers {
         hash,
         peers: handout.peers,

@@ -33,7 +33,7 @@ use crate::{
     access::{Access, client::TrustedProxies, keeper::Keeper},
     clock::Clock,
     metrics::Metrics,
-    registry::{RegistryHandle, token::Tokens},
+    registry::{RegistryHandle, elsewhere::Others, token::Tokens},
     relay::RelayHandle,
     storage::{Store, writer::StoreWriterHandle},
 };
@@ -65,6 +65,8 @@ pub(crate) struct Api {
     pub(crate) relay: RelayHandle,
     pub(crate) writer: StoreWriterHandle,
     pub(crate) store: Arc<dyn Store>,
+    /// Peers at other trackers of the same database.
+    pub(crate) others: Others,
     pub(crate) tokens: Tokens,
     pub(crate) access: Access,
     pub(crate) keeper: Keeper,
@@ -104,6 +106,7 @@ impl Api {
             registry,
             relay,
             writer,
+            others: Others::new(Arc::clone(&store), clock, lease),
             store,
             tokens,
             access,

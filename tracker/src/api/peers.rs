@@ -221,14 +221,13 @@ pub(super) async fn list(
     let Listing { cursor, limit } = path::query(&request)?;
     let limit = path::limit(limit, PAGE.0, PAGE.1)?;
     let viewer = Viewer::of(&request)?;
-    let relay = api.relay.url();
     let page = api.store.peers(cursor, limit).await?;
     let ids = page.items.iter().map(|(peer, _)| peer.peer_id()).collect();
     let live = api.registry.live(ids).await?;
     let records = page.items.into_iter().zip(live);
     Ok(web::Json(PeersPage {
         peers: records
-            .map(|((peer, files), live)| viewer.record(&peer, files, live, relay))
+            .map(|((peer, files), live)| viewer.record(&api, &peer, files, live))
             .collect(),
         next: page.next.map(|id| id.to_string()),
     }))
@@ -251,7 +250,7 @@ pub(super) async fn one(
     let found = api.store.peer(id).await?;
     let (peer, files) = found.ok_or_else(|| ApiError::peer_unknown(&id))?;
     let live = api.registry.live(vec![id]).await?.into_iter().next().flatten();
-    Ok(web::Json(viewer.record(&peer, files, live, api.relay.url())))
+    Ok(web::Json(viewer.record(&api, &peer, files, live)))
 }
 
 /// Who looks at peers: an operator sees every address, anybody else those that a peer in their place would.
@@ -268,9 +267,9 @@ impl Viewer {
         path::observed(request).map(Self::SeenFrom)
     }
 
-    /// A peer as the store has it, and as it is now if it is online; `relay` is where it may be connected.
-    fn record(&self, peer: &StoredPeer, files: u32, live: Option<Live>, relay: &str) -> PeerRecord {
-        let status = if live.is_some() {
+    /// A peer as the store has it, and as it is now if it is online.
+    fn record(&self, api: &Api, peer: &StoredPeer, files: u32, live: Option<Live>) -> PeerRecord {
+        let status = if live.is_some() || api.others.is_online(peer.online, peer.last_seen) {
             PeerStatus::Online
         } else {
             PeerStatus::Offline
@@ -292,7 +291,7 @@ impl Viewer {
             files: now.files,
             last_seen: now.last_seen / 1000,
             bandwidth: peer.bandwidth,
-            relay_url: now.is_relayed.then(|| relay.to_owned()),
+            relay_url: now.is_relayed.then(|| api.relay.url().to_owned()),
             seeder: None,
         }
     }

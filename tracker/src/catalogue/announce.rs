@@ -86,7 +86,17 @@ pub(crate) struct Announcing {
 impl Announcing {
     /// Says how much of a file that the catalogue has the peer holds.
     pub(crate) async fn have(&self, hash: FileHash, role: Option<Role>) -> Result<Progress, AnnounceError> {
-        let announcement = self.registry.check_announce(self.session, hash, role).await?;
+        let announcement = match self.registry.check_announce(self.session, hash, role).await {
+            Err(RegistryError::Refused(Refused::FileUnknown)) if self.store.is_shared() => {
+                // Announced at another tracker, perhaps.
+                let Some(stored) = self.store.file(hash).await? else {
+                    return Err(RegistryError::Refused(Refused::FileUnknown).into());
+                };
+                self.registry.add_file(hash, stored.file.size).await?;
+                self.registry.check_announce(self.session, hash, role).await?
+            }
+            checked => checked?,
+        };
         if announcement.news {
             let write = Write::SetHave {
                 hash,

@@ -4,12 +4,17 @@
 
 use super::{Metrics, names};
 use crate::storage::{
-    AuditEntry, Ban, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile,
-    StoredKey, StoredPeer, Unfinished, Write, Written,
+    AuditEntry, Ban, Elsewhere, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture,
+    StoredFile, StoredKey, StoredPeer, Unfinished, Write, Written,
 };
 use metrics::Label;
 use p2p_shared::id::{ChunkHash, FileHash, PeerId, PublicKey};
-use std::{ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A store, measured.
 pub(crate) struct Measured {
@@ -106,6 +111,30 @@ impl Store for Measured {
 
     fn audit(&self, before: Option<i64>, limit: u32) -> StoreFuture<'_, Page<AuditEntry, i64>> {
         self.time("audit", self.store.audit(before, limit))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    fn elsewhere(&self, hash: FileHash, lease: Duration) -> StoreFuture<'_, Elsewhere> {
+        self.time("elsewhere", self.store.elsewhere(hash, lease))
+    }
+
+    fn counts_elsewhere(
+        &self,
+        hashes: Vec<FileHash>,
+        lease: Duration,
+    ) -> StoreFuture<'_, HashMap<FileHash, (u32, u32)>> {
+        self.time("counts_elsewhere", self.store.counts_elsewhere(hashes, lease))
+    }
+
+    fn beat(&self) -> StoreFuture<'_, Option<u64>> {
+        self.time("beat", self.store.beat())
+    }
+
+    fn farewell(&self) -> StoreFuture<'_, ()> {
+        self.time("farewell", self.store.farewell())
     }
 
     fn pool(&self) -> Option<PoolStatus> {

@@ -24,8 +24,10 @@ use fail::fail_point;
 use p2p_shared::id::PeerId;
 use std::{sync::Arc, time::Duration};
 
-/// How often the store hears who was heard of, at most: what a restart may forget of a lease.
+/// How often the store hears who was heard of, at most: what a restart may forget of a lease. Where other trackers read it, they are
+/// to know soon who came to the relay.
 const FLUSH: Duration = Duration::from_secs(5);
+const FLUSH_SHARED: Duration = Duration::from_secs(1);
 
 /// Touches in one write: a few milliseconds of the store's time, so that announcements are not kept waiting.
 const TOUCHES_A_WRITE: usize = 1000;
@@ -107,7 +109,12 @@ impl Actor for TrackerRegistry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.load(ctx);
-        let tick = FLUSH.min(self.parts.lease / 4);
+        let flush = if self.parts.store.is_shared() {
+            FLUSH_SHARED
+        } else {
+            FLUSH
+        };
+        let tick = flush.min(self.parts.lease / 4);
         ctx.run_interval(tick, |_, ctx| ctx.notify(ExpiryTick));
     }
 }

@@ -8,6 +8,7 @@
 pub(crate) mod actor;
 pub(crate) mod address;
 mod challenge;
+pub(crate) mod elsewhere;
 mod handout;
 mod lease;
 mod messages;

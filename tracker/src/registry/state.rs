@@ -61,6 +61,8 @@ pub(crate) struct HandOut {
     pub(crate) seeders: u32,
     /// How many hold part of it.
     pub(crate) leechers: u32,
+    /// What the asker is in this swarm.
+    pub(crate) asker: Option<Role>,
 }
 
 /// Who asks for peers.
@@ -265,8 +267,13 @@ impl Registry {
 
     /// Whether a peer is connected to the relay. It counts as no sign of life: a connection may be half open.
     pub(crate) fn on_relayed(&mut self, session: Session, is_relayed: bool, now: u64) -> Result<(), Refused> {
-        let (_, peer) = self.online(session, now)?;
+        let (slot, peer) = self.online(session, now)?;
         peer.is_relayed = is_relayed;
+        // Those who ask at other trackers are told by way of the store.
+        if peer.unsaved == Unsaved::Nothing {
+            peer.unsaved = Unsaved::Seen;
+            self.unsaved.push(slot);
+        }
         Ok(())
     }
 
@@ -319,6 +326,7 @@ impl Registry {
             peers,
             seeders,
             leechers,
+            asker: role,
         })
     }
 
@@ -378,6 +386,7 @@ impl Registry {
                     peer: peer.id,
                     last_seen: peer.last_seen,
                     contact: (unsaved == Unsaved::Moved).then(|| peer.contact.clone()),
+                    is_relayed: peer.is_relayed,
                 });
             }
         }

@@ -23,10 +23,12 @@ use p2p_shared::{
     tracker_api::Bandwidth,
 };
 use std::{
+    collections::HashMap,
     future::Future,
     net::{IpAddr, SocketAddr},
     ops::Range,
     pin::Pin,
+    time::Duration,
 };
 
 /// Digests kept in one row: 32 KiB, so that a page of 65,536 digests is 64 rows and a hash of one chunk costs one row.
@@ -219,6 +221,8 @@ pub(crate) struct Touch {
     pub(crate) last_seen: u64,
     /// Where it may be reached now, if that changed.
     pub(crate) contact: Option<Contact>,
+    /// Whether it is connected to the relay of its tracker.
+    pub(crate) is_relayed: bool,
 }
 
 /// Who announces.
@@ -280,6 +284,30 @@ pub(crate) struct Page<T, C> {
     pub(crate) next: Option<C>,
 }
 
+/// A peer of a file that is at home at another tracker.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerElsewhere {
+    /// Who and where it is.
+    pub(crate) peer: StoredPeer,
+    /// How many files it announced.
+    pub(crate) files: u32,
+    /// Whether it holds all of the file.
+    pub(crate) is_seeder: bool,
+    /// The relay that it is connected to, if its tracker is there.
+    pub(crate) relay_url: Option<String>,
+}
+
+/// The peers of a file that are at home at other trackers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Elsewhere {
+    /// Some of them, each time others if there are many.
+    pub(crate) peers: Vec<PeerElsewhere>,
+    /// How many hold all of the file.
+    pub(crate) seeders: u32,
+    /// How many hold part of it.
+    pub(crate) leechers: u32,
+}
+
 /// How the connections to a database server are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolStatus {
@@ -333,6 +361,35 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Every API key that was not revoked, the oldest first.
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>>;
+
+    /// Whether other trackers use the same database. The operations below mean nothing where none do.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// The peers of a file that are at home at other trackers and whose leases, of this length, run by the database's clock.
+    fn elsewhere(&self, _: FileHash, _lease: Duration) -> StoreFuture<'_, Elsewhere> {
+        Box::pin(async { Ok(Elsewhere::default()) })
+    }
+
+    /// Seeders and leechers of files among those; a file without any is left out.
+    fn counts_elsewhere(
+        &self,
+        _: Vec<FileHash>,
+        _lease: Duration,
+    ) -> StoreFuture<'_, HashMap<FileHash, (u32, u32)>> {
+        Box::pin(async { Ok(HashMap::new()) })
+    }
+
+    /// Tells the other trackers that this one is there. What time it is by the database's clock, in Unix milliseconds.
+    fn beat(&self) -> StoreFuture<'_, Option<u64>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Tells the other trackers that this one goes.
+    fn farewell(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// How its connections are used; `None` if it has no pool of them.
     fn pool(&self) -> Option<PoolStatus> {

@@ -12,18 +12,19 @@ mod migrate;
 mod plan;
 mod pool;
 mod read;
+mod replicas;
 mod single;
 pub(crate) mod url;
 mod write;
 
 use super::{
-    AuditEntry, Ban, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture, StoredFile,
-    StoredKey, StoredPeer, Unfinished, Write, Written,
+    AuditEntry, Ban, Elsewhere, Page, PoolStatus, Search, Snapshot, Store, StoreError, StoreFuture,
+    StoredFile, StoredKey, StoredPeer, Unfinished, Write, Written,
 };
 use connect::Connector;
 use p2p_shared::id::{ChunkHash, FileHash, PeerId, PublicKey};
 use pool::Pool;
-use std::{error::Error as _, ops::Range, time::Duration};
+use std::{collections::HashMap, error::Error as _, ops::Range, time::Duration};
 use tokio_postgres::error::SqlState;
 use url::PostgresUrl;
 
@@ -35,6 +36,9 @@ const READ: Duration = Duration::from_millis(1200);
 
 /// What a commit of a group may take; usually it is some tens of milliseconds.
 const COMMIT: Duration = Duration::from_millis(1700);
+
+/// How long the relay of another tracker counts after that one was heard of: three of its heartbeats.
+const RELAY_HEARD: Duration = Duration::from_secs(6);
 
 /// What reading millions of peers at the start may take.
 const SNAPSHOT: Duration = Duration::from_secs(120);
@@ -113,7 +117,7 @@ impl Postgres {
         let replica = replica.clone();
         let home = pool
             .with(READ, move |client| {
-                Box::pin(async move { take_home(client, &replica).await })
+                Box::pin(async move { replicas::take_home(client, &replica).await })
             })
             .await?;
         Ok(Self { pool, home })
@@ -149,25 +153,8 @@ impl Postgres {
     }
 }
 
-const TAKE_HOME: &str = "
-    INSERT INTO replicas AS there (name, relay_url, started_at, heard_at)
-    VALUES ($1, $2, now_millis(), now_millis())
-    ON CONFLICT (name) DO UPDATE SET relay_url = excluded.relay_url, started_at = excluded.started_at,
-                                     heard_at = excluded.heard_at
-    RETURNING id";
-
-async fn take_home(client: &mut deadpool_postgres::Client, replica: &Replica) -> Result<i32, StoreError> {
-    let durable = client
-        .query_one("SELECT current_setting('synchronous_commit') <> 'off'", &[])
-        .await?;
-    if !durable.try_get(0)? {
-        let detail = "synchronous_commit is off, so what is acknowledged could be lost; ALTER ROLE … SET synchronous_commit = on";
-        return Err(StoreError::Database(detail.to_owned()));
-    }
-    let row = client
-        .query_one(TAKE_HOME, &[&replica.name, &replica.relay_url])
-        .await?;
-    Ok(row.try_get(0)?)
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Store for Postgres {
@@ -247,6 +234,42 @@ impl Store for Postgres {
 
     fn audit(&self, before: Option<i64>, limit: u32) -> StoreFuture<'_, Page<AuditEntry, i64>> {
         self.read(READ, move |client| Box::pin(access::audit(client, before, limit)))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn elsewhere(&self, hash: FileHash, lease: Duration) -> StoreFuture<'_, Elsewhere> {
+        let (home, lease) = (self.home, millis(lease));
+        self.read(READ, move |client| {
+            Box::pin(
+                async move { replicas::elsewhere(client, home, &hash, lease, millis(RELAY_HEARD)).await },
+            )
+        })
+    }
+
+    fn counts_elsewhere(
+        &self,
+        hashes: Vec<FileHash>,
+        lease: Duration,
+    ) -> StoreFuture<'_, HashMap<FileHash, (u32, u32)>> {
+        let (home, lease) = (self.home, millis(lease));
+        self.read(READ, move |client| {
+            Box::pin(async move { replicas::counts_elsewhere(client, home, &hashes, lease).await })
+        })
+    }
+
+    fn beat(&self) -> StoreFuture<'_, Option<u64>> {
+        let home = self.home;
+        self.read(READ, move |client| {
+            Box::pin(async move { replicas::beat(client, home).await.map(Some) })
+        })
+    }
+
+    fn farewell(&self) -> StoreFuture<'_, ()> {
+        let home = self.home;
+        self.read(READ, move |client| Box::pin(replicas::farewell(client, home)))
     }
 
     fn pool(&self) -> Option<PoolStatus> {

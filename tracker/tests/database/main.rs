@@ -22,6 +22,7 @@ mod cluster;
 
 mod faults;
 mod ledger;
+mod replicas;
 
 use p2p_tracker::config::Database;
 

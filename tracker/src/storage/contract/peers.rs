@@ -84,6 +84,7 @@ pub(crate) async fn an_old_touch_does_not_turn_time_back(store: &dyn Store) {
         peer: anna.peer_id(),
         last_seen,
         contact,
+        is_relayed: false,
     };
     let moved = Contact {
         port: 7000,
@@ -93,6 +94,7 @@ pub(crate) async fn an_old_touch_does_not_turn_time_back(store: &dyn Store) {
         peer: peer(BERT, 0).peer_id(),
         last_seen: 1,
         contact: None,
+        is_relayed: false,
     };
     let touches = vec![touch(120, Some(moved.clone())), unknown, touch(110, None)];
     assert_eq!(write(store, Write::TouchPeers(touches)).await, Written::Done);

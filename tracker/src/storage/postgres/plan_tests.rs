@@ -18,6 +18,7 @@ fn touch(seed: u8) -> Write {
         peer: PeerId::of(&key(seed)),
         last_seen: 5,
         contact: None,
+        is_relayed: false,
     }])
 }
 

@@ -307,7 +307,7 @@ pub(super) async fn digests(
     Ok(Some(digests))
 }
 
-fn peer_and_files(row: &Row) -> Result<(StoredPeer, u32), StoreError> {
+pub(super) fn peer_and_files(row: &Row) -> Result<(StoredPeer, u32), StoreError> {
     let (_, peer) = stored_peer(row)?;
     Ok((peer, row::number("file_peers", row.try_get(12)?)?))
 }

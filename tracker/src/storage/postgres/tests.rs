@@ -114,6 +114,55 @@ async fn a_peer_is_at_home_where_it_registered_last() {
 }
 
 #[actix_rt::test]
+async fn a_swarm_elsewhere_is_told_with_its_relay_while_lease_and_tracker_last() {
+    let (one, cluster) = empty().await;
+    let two = open(&cluster.url(), "two").await.unwrap();
+    let now = one.beat().await.unwrap().unwrap();
+    let (hash, add) = one_file(1);
+    let mut peers: Vec<_> = (1..=3)
+        .map(|seed| crate::testing::live::peer(PublicKey([seed; 32]), now))
+        .collect();
+    // One that was not heard of for longer than a lease.
+    peers[2].last_seen = now - 61_000;
+    let have = |key: u8| Write::SetHave {
+        hash,
+        peer: PublicKey([key; 32]),
+        seeder: Some(key == 1),
+    };
+    let relayed = crate::storage::Touch {
+        peer: peers[0].peer_id(),
+        last_seen: now,
+        contact: None,
+        is_relayed: true,
+    };
+    let mut writes: Vec<_> = peers.iter().cloned().map(Write::PutPeer).collect();
+    writes.extend([add, have(1), have(2), have(3), Write::TouchPeers(vec![relayed])]);
+    one.commit(writes).await.unwrap();
+
+    let lease = Duration::from_secs(60);
+    let swarm = two.elsewhere(hash, lease).await.unwrap();
+    assert_eq!((swarm.seeders, swarm.leechers, swarm.peers.len()), (1, 1, 2));
+    let relays = |swarm: Elsewhere| {
+        let mut relays: Vec<_> = swarm
+            .peers
+            .into_iter()
+            .map(|peer| (peer.is_seeder, peer.relay_url))
+            .collect();
+        relays.sort();
+        relays
+    };
+    let there = Some("ws://one/relay".to_owned());
+    assert_eq!(relays(swarm), [(false, None), (true, there)]);
+    // At home they are nobody's elsewhere.
+    assert!(one.elsewhere(hash, lease).await.unwrap().peers.is_empty());
+    assert!(one.counts_elsewhere(vec![hash], lease).await.unwrap().is_empty());
+    // A tracker that went takes its relay with it, not its peers.
+    one.farewell().await.unwrap();
+    let swarm = two.elsewhere(hash, lease).await.unwrap();
+    assert_eq!(relays(swarm), [(false, None), (true, None)]);
+}
+
+#[actix_rt::test]
 async fn signs_of_life_write_no_index() {
     let (store, cluster) = empty().await;
     let peers: Vec<_> = (0..100)
@@ -128,6 +177,7 @@ async fn signs_of_life_write_no_index() {
             peer: peer.peer_id(),
             last_seen: 200 + round,
             contact: None,
+            is_relayed: false,
         };
         let touches = peers.iter().map(touch).collect();
         store.commit(vec![Write::TouchPeers(touches)]).await.unwrap();

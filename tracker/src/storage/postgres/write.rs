@@ -194,10 +194,11 @@ const TOUCH_PEERS: &str = "
     UPDATE peers SET last_seen = greatest(peers.last_seen, new.last_seen),
                      online = online OR peers.last_seen <= new.last_seen,
                      observed = coalesce(new.observed, peers.observed), port = coalesce(new.port, peers.port),
-                     listed = coalesce(new.listed, peers.listed)
-    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::text[])
-         AS new (peer_id, last_seen, observed, port, listed)
-    WHERE peers.peer_id = new.peer_id AND home = $6 AND (peers.last_seen <= new.last_seen OR new.port IS NOT NULL)";
+                     listed = coalesce(new.listed, peers.listed), relayed = new.relayed
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::text[], $6::boolean[])
+         AS new (peer_id, last_seen, observed, port, listed, relayed)
+    WHERE peers.peer_id = new.peer_id AND home = $7
+          AND (peers.last_seen <= new.last_seen OR new.port IS NOT NULL OR peers.relayed <> new.relayed)";
 
 async fn touch_peers(db: &Transaction<'_>, writes: &[Write], places: &[usize], home: i32) -> Outcome<()> {
     let touches = places.iter().filter_map(|at| match &writes[*at] {
@@ -218,9 +219,13 @@ async fn touch_peers(db: &Transaction<'_>, writes: &[Write], places: &[usize], h
     let listed: Vec<Option<String>> = contacts()
         .map(|contact| Some(row::addresses_text(&contact?.listed)))
         .collect();
+    let relayed: Vec<bool> = touches.values().map(|touch| touch.is_relayed).collect();
     let touch = db.prepare_cached(TOUCH_PEERS).await?;
-    db.execute(&touch, &[&ids, &seen, &observed, &ports, &listed, &home])
-        .await?;
+    db.execute(
+        &touch,
+        &[&ids, &seen, &observed, &ports, &listed, &relayed, &home],
+    )
+    .await?;
     Ok(())
 }
 
@@ -230,6 +235,7 @@ fn folded<'a>(touches: impl Iterator<Item = &'a Touch>) -> BTreeMap<PeerId, Touc
     for touch in touches {
         let one = folded.entry(touch.peer).or_insert_with(|| touch.clone());
         one.last_seen = one.last_seen.max(touch.last_seen);
+        one.is_relayed = touch.is_relayed;
         if touch.contact.is_some() {
             one.contact.clone_from(&touch.contact);
         }
