@@ -54,10 +54,11 @@ bench() {
   [ -x "$tools/bin/b3sum" ] || cargo install --locked --quiet b3sum --version 1.8.7 --root "$tools" || echo "not installed: b3sum"
 }
 
-# What some tests use: networks with NATs, somebody else's STUN, a Prometheus, a database. Without it they say that they are skipped or fail, and
+# What some tests use: networks with NATs, a router's port mapping, somebody else's STUN, a Prometheus, a database. Without it they say that they are skipped or fail, and
 # in CI they fail.
 systems() {
   missing=$(missing_of ip:iproute2 nft:nftables ethtool:ethtool turnserver:coturn turnutils_stunclient:coturn \
+    miniupnpd:miniupnpd-nftables \
     prometheus:prometheus promtool:prometheus)
   # Its programs are in a folder of their version, in nobody's PATH.
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"

@@ -117,7 +117,7 @@ impl Puncher {
     pub(super) fn start(parts: PunchParts, relays: RelayHandle) -> Self {
         let (found, whereabouts) = watch::channel(Whereabouts::default());
         let udp = parts.udp.clone();
-        tokio::spawn(look_around(parts, found));
+        tokio::spawn(look_around(parts, relays.clone(), found));
         Self {
             udp,
             relays,

@@ -7,6 +7,7 @@
 use super::punching::PunchParts;
 use crate::{
     client::{ClientStatus, TrackerStatus, addresses::reachable},
+    relay::RelayHandle,
     udp::{StunServer, mapping::MappingStatus},
 };
 use p2p_shared::holepunch::candidate::{Candidate, CandidateKind};
@@ -44,9 +45,11 @@ impl Whereabouts {
     }
 }
 
-/// Keeps looking as long as somebody wants to know.
-pub(super) async fn look_around(parts: PunchParts, found: watch::Sender<Whereabouts>) {
+/// Keeps looking as long as somebody wants to know. When our own addresses are others, connections to relays may hang on one that is gone: they are
+/// asked whether they still live.
+pub(super) async fn look_around(parts: PunchParts, relays: RelayHandle, found: watch::Sender<Whereabouts>) {
     let mut trackers = parts.client.status();
+    let mut own = glance(&parts).await;
     while !found.is_closed() {
         let known = progress(&trackers.borrow_and_update());
         let mut whereabouts = look(&parts).await;
@@ -58,18 +61,23 @@ pub(super) async fn look_around(parts: PunchParts, found: watch::Sender<Whereabo
         let more = trackers.wait_for(|status| progress(status) > known);
         tokio::select! {
             more = more => if more.is_err() { return },
-            () = moving(&parts) => {},
+            () = moving(&parts, &own) => {},
+        }
+        let now = glance(&parts).await;
+        if now != own {
+            tracing::debug!(before = ?own, ?now, "this machine's addresses have changed");
+            relays.doubt();
+            own = now;
         }
     }
 }
 
 /// Waits until our own addresses are others, or it is time for another look anyway.
-async fn moving(parts: &PunchParts) {
+async fn moving(parts: &PunchParts, own: &[SocketAddr]) {
     let until = Instant::now() + LOOK;
-    let first = glance(parts).await;
     while Instant::now() < until {
         time::sleep(GLANCE).await;
-        if glance(parts).await != first {
+        if glance(parts).await != own {
             return;
         }
     }

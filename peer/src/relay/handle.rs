@@ -143,6 +143,16 @@ impl RelayHandle {
         }
     }
 
+    /// This machine's addresses have changed: every relay is asked whether it still hears us, and left if it does not answer soon. Its session connects
+    /// again.
+    pub fn doubt(&self) {
+        for session in self.lock().of.values() {
+            if let Some(link) = session.standing.borrow().live() {
+                link.doubt();
+            }
+        }
+    }
+
     /// How every relay in use stands, in the order of their addresses.
     pub fn status(&self) -> Vec<RelayStatus> {
         let sessions = self.lock();

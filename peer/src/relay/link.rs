@@ -36,6 +36,9 @@ use tokio::{
 /// How often the way to the relay and back is measured.
 const MEASURE: Duration = Duration::from_secs(15);
 
+/// How long a relay may take to say anything when our address has changed: far longer than a way there and back, and no longer than a transfer may stand still.
+const ANSWER: Duration = Duration::from_secs(3);
+
 /// How long a goodbye may take to be written.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -82,6 +85,9 @@ pub(super) struct Link {
     outbox: Outbox,
     legs: Legs,
     failed: Notify,
+    doubted: Notify,
+    /// Messages of any kind.
+    heard: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
     pinged: Mutex<Option<Instant>>,
@@ -95,6 +101,8 @@ impl Link {
             outbox: Outbox::new(),
             legs: Legs::new(),
             failed: Notify::new(),
+            doubted: Notify::new(),
+            heard: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             pinged: Mutex::default(),
@@ -194,6 +202,24 @@ impl Link {
 
     fn fail(&self) {
         self.failed.notify_one();
+    }
+
+    /// Asks the relay whether it is there; if nothing comes soon, the connection is over.
+    pub(super) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Comes back when the relay was doubted, and said nothing.
+    async fn proved_dead(&self) {
+        loop {
+            self.doubted.notified().await;
+            let heard = self.heard.load(Ordering::Relaxed);
+            self.ping();
+            tokio::time::sleep(ANSWER).await;
+            if self.heard.load(Ordering::Relaxed) == heard {
+                return;
+            }
+        }
     }
 
     fn ping(&self) {
@@ -339,6 +365,7 @@ impl Connection {
                     _ => broken("it is closed"),
                 },
                 () = reading.failed.notified() => LinkEnd::Stuck,
+                () = reading.proved_dead() => broken("nothing was heard of the relay since this machine's address changed"),
             };
             reading.legs.close();
             // The actor is gone: then nobody wants to know.
@@ -377,6 +404,7 @@ async fn read(link: &Link, mut inlet: Inlet<impl AsyncRead + Unpin>, heard: &mps
                 return broken(&error.to_string());
             }
         };
+        link.heard.fetch_add(1, Ordering::Relaxed);
         match link.on_message(message) {
             Ok(None) => {}
             Ok(Some(news)) => {

@@ -3,7 +3,7 @@
 //! Promises that nothing touches this machine's own interfaces and rules, that nothing stays behind however a test ends, and that any number of laboratories
 //! stand side by side. In reading order: what stands before a peer and what that lets through ([`Kind`]), its rules (`rules`), one machine
 //! ([`Namespace`]), all of it ([`Net`]), a line with a delay ([`Line`]), what is tried in it by hand ([`probe`]) and with the product ([`cast`],
-//! [`transfer`]).
+//! [`transfer`]); a router that opens ports when asked ([`upnp`]).
 //!
 //! Needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW) and the programs `ip`, `nft` and `ethtool`: see [`permitted`].
 
@@ -15,6 +15,7 @@ mod net;
 pub mod probe;
 mod rules;
 pub mod transfer;
+pub mod upnp;
 
 pub use kind::{Filtering, Kind, Nat};
 pub use line::{Fault, Line};

@@ -88,6 +88,12 @@ impl Namespace {
         self.feed("nft", &["-f", "-"], rules);
     }
 
+    /// What `nft` lists of these rules.
+    pub fn list_nft(&self, what: &str) -> String {
+        let words: Vec<&str> = what.split(' ').collect();
+        self.feed("nft", &[&["list"][..], &words].concat(), "")
+    }
+
     /// Sets a value below `/proc/sys/net`.
     pub fn set(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/net/{key}");
@@ -116,7 +122,7 @@ impl Namespace {
         }
     }
 
-    fn feed(&self, program: &str, arguments: &[&str], input: &str) {
+    fn feed(&self, program: &str, arguments: &[&str], input: &str) -> String {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -136,6 +142,7 @@ impl Namespace {
             "{self:?}: {program} {arguments:?}\n{input}\n{}",
             String::from_utf8_lossy(&said.stderr)
         );
+        String::from_utf8_lossy(&said.stdout).into_owned()
     }
 }
 

@@ -25,6 +25,9 @@ pub const TRACKER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 1
 /// The only port that `tcp443` lets through.
 pub const TRACKER_PORT: u16 = 443;
 
+/// Which one of a network a guest of it is: none of its own peers.
+const PLUGGED: u8 = 100;
+
 /// What is to be built.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -204,6 +207,54 @@ impl Net {
     /// Undoes [`Net::part`].
     pub fn join(&self, one: usize) {
         self.sites[one].outermost().nft("delete table inet parted\n");
+    }
+}
+
+impl Net {
+    /// Gives the only peer of a site another address in its network, as a router that has forgotten its customers does; the one that it had is gone.
+    pub fn readdress(&self, site: usize, host: u8) -> IpAddr {
+        let site = &self.sites[site];
+        let (old, new, bits) = (site.address(1), site.address(host), site.bits());
+        let (peer, gate) = (&site.peers[0], site.address(0));
+        // The way out goes with the last address of its network.
+        peer.ip(&format!(
+            "addr del {old}/{bits} dev eth0\naddr add {new}/{bits} dev eth0\nroute replace 0.0.0.0/0 via {gate}"
+        ));
+        new
+    }
+
+    /// Plugs the only peer of a site into the network of another one as well: nothing is sent there yet.
+    pub fn plug_into(&self, site: usize, other: usize) -> IpAddr {
+        let (peer, other) = (&self.sites[site].peers[0], &self.sites[other]);
+        let (address, bits) = (other.address(PLUGGED), other.bits());
+        other.gateway.ip(&format!(
+            "link add guest type veth peer name eth1 netns {}\nlink set guest master lan up",
+            peer.reference()
+        ));
+        peer.ip(&format!("addr add {address}/{bits} dev eth1\nlink set eth1 up"));
+        if self.has_lines {
+            peer.without_offloads(&["eth1"]);
+            other.gateway.without_offloads(&["guest"]);
+        }
+        address
+    }
+
+    /// From now on all that this peer sends goes out there, as when a machine leaves a wireless network for a cable.
+    pub fn leave_by(&self, site: usize, other: usize) {
+        let gate = self.sites[other].address(0);
+        self.sites[site].peers[0].ip(&format!("route replace 0.0.0.0/0 via {gate} dev eth1"));
+    }
+
+    /// A further address of a site's gateway, that everybody knows the way to.
+    pub(super) fn route_to(&self, address: Ipv4Addr, site: usize) {
+        let via = self.sites[site].outside();
+        let others = self.sites.iter().enumerate().filter(|(n, _)| *n != site);
+        let others = others
+            .filter(|(_, other)| !other.kind.is_v6)
+            .map(|(_, other)| other.outermost());
+        for machine in others.chain([&self.tracker]) {
+            machine.ip(&format!("route add {address}/32 via {via}"));
+        }
     }
 }
 

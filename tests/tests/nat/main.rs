@@ -7,4 +7,7 @@ mod doctor;
 mod gone;
 mod kinds;
 mod lines;
+mod mapped;
+mod moves;
+mod scene;
 mod transfers;
