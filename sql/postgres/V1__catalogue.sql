@@ -1,7 +1,7 @@
 -- What the trackers of one database remember. Times are Unix milliseconds by the database's clock, hashes and keys 32 raw
 -- bytes. Rows refer to each other by integers, without foreign keys: every announcement would lock and rewrite the row
 -- of its file, which thousands of peers announce. A membership without its peer or file is seen by nobody (ids are never
--- used twice) and swept away.
+-- used twice).
 
 CREATE FUNCTION now_millis() RETURNS bigint LANGUAGE sql VOLATILE AS
     'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint';

@@ -172,6 +172,7 @@ async fn kill_again_and_again(database: &str) {
                 "only {} writes",
                 ledger.lock().unwrap().len() - before
             );
+            // Not to wait for a time to pass: to look at the ledger now and then.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         busy += begin.elapsed();
