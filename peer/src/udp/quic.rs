@@ -16,7 +16,7 @@ use crate::p2p::wire::Wire;
 use quinn::{
     ClientConfig, ConnectError, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig,
     IdleTimeout, Incoming, ReadExactError, RecvStream, SendStream, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt, WriteError, congestion::CubicConfig,
+    TransportConfig, VarInt, WriteError, congestion::ControllerFactory,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
@@ -200,6 +200,18 @@ fn transport() -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
         .initial_mtu(FIRST_MTU)
-        .congestion_controller_factory(Arc::new(CubicConfig::default()));
+        .congestion_controller_factory(congestion());
     config
+}
+
+/// Which it is and why: `docs/adr/0008-congestion-control.md`.
+#[cfg(not(feature = "quic-bbr"))]
+fn congestion() -> Arc<dyn ControllerFactory + Send + Sync> {
+    Arc::new(quinn::congestion::CubicConfig::default())
+}
+
+/// For the comparison.
+#[cfg(feature = "quic-bbr")]
+fn congestion() -> Arc<dyn ControllerFactory + Send + Sync> {
+    Arc::new(quinn::congestion::BbrConfig::default())
 }
