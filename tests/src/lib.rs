@@ -30,4 +30,5 @@ pub mod tap;
 pub mod tracker_caller;
 pub mod tree;
 pub mod unprivileged;
+pub mod watcher;
 pub mod wire;

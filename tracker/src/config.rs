@@ -135,6 +135,12 @@ impl Config {
         format!("{scheme}://{address}{}", self.base_path)
     }
 
+    /// The host of the public URL, with its port if it has one.
+    pub(crate) fn public_host(&self) -> Option<String> {
+        let url = self.public_url.as_deref()?;
+        Some(crate::api::host::of_url(url).to_owned())
+    }
+
     /// Whether anybody but this machine may be meant to reach it.
     pub fn is_public(&self) -> bool {
         let named = self.public_url.as_deref().map(crate::api::host::of_url);

@@ -11,6 +11,7 @@ mod catalogue;
 mod clock;
 pub mod config;
 mod data;
+mod events;
 pub mod key_command;
 mod metrics;
 mod registry;

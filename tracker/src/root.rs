@@ -14,13 +14,17 @@ use crate::{
     clock::Clock,
     config::{Config, Database},
     data::{self, DataError, DataFolder, DatabaseLock},
+    events::{
+        EventsHandle,
+        hub::{EventHub, HubParts},
+    },
     metrics::{Metrics, store::Measured},
     registry::{
         RegistryHandle,
         actor::{RegistryParts, TrackerRegistry},
         token::Tokens,
     },
-    relay::{RelayHandle, RelayHub, ShareLimits},
+    relay::{Counters, RelayHandle, RelayHub, ShareLimits},
     rendezvous::{Rendezvous, Sockets},
     server,
     storage::{
@@ -44,6 +48,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Messages that may wait for the registry: it handles that many in a few milliseconds.
 const REGISTRY_PERMITS: usize = 4096;
+
+/// Batches of events that may wait for the hub. Where there is no room, who watches begins anew.
+const EVENTS_PERMITS: usize = 1024;
 
 /// Messages that may wait for the relay's hub.
 const HUB_PERMITS: usize = 4096;
@@ -160,12 +167,21 @@ impl TrackerRoot {
         let mut supervisor = Supervisor::new().observed_by(Arc::new(metrics.clone()));
         let writer = start_writer(&mut supervisor, Arc::clone(&store), clock);
         let (access, stored_keys, new_key) = access(&config, &store, clock).await?;
+        let counters = Arc::<Counters>::default();
+        let parts = HubParts {
+            feed: Arc::default(),
+            clock,
+            metrics: metrics.clone(),
+            relay: Arc::clone(&counters),
+        };
+        let events = start_events(&mut supervisor, parts);
         let parts = RegistryParts {
             store: Arc::clone(&store),
             writer: writer.clone(),
             clock,
             lease: config.lease,
             relay_url: config.relay_url(address).into(),
+            events: events.clone(),
         };
         let relay_url = Arc::clone(&parts.relay_url);
         let registry = start_registry(&mut supervisor, parts);
@@ -176,7 +192,7 @@ impl TrackerRoot {
             start_rendezvous(&mut supervisor, sockets, clock);
         }
         let limits = (config.relay, config.lease);
-        let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url);
+        let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url).counting(counters);
 
         let tokens = Tokens::new().map_err(system)?;
         let beaten = Arc::clone(&store);
@@ -186,11 +202,12 @@ impl TrackerRoot {
             writer.clone(),
             store,
             (tokens, access),
-            clock,
-            config.lease,
+            (clock, config.lease),
+            events,
         );
         api.udp_ports = udp_ports.into();
         api.metrics = metrics.clone();
+        api.public_host = config.public_host();
         api.proxies = Arc::new(config.trusted_proxies.clone());
         api.base_path = Arc::from(&*config.base_path);
         begin(&config, &api.keeper, stored_keys).await?;
@@ -247,6 +264,7 @@ impl TrackerRoot {
     async fn stop(self) {
         self.api.draining.store(true, Ordering::Relaxed);
         self.api.relay.go_away();
+        self.api.events.close();
         self.server.stop(true).await;
         self.supervisor.stop(ACTORS_END).await;
         self.upkeep.abort();
@@ -455,6 +473,14 @@ fn start_certificate_keeper(supervisor: &mut Supervisor, certificates: Arc<Certi
     });
     // Nobody talks to it.
     drop(supervisor.start(spec));
+}
+
+fn start_events(supervisor: &mut Supervisor, parts: HubParts) -> EventsHandle {
+    let feed = Arc::clone(&parts.feed);
+    let spec = ChildSpec::new("EventHub", move |_| EventHub::new(parts.clone()))
+        .permits(EVENTS_PERMITS)
+        .deadline(ANSWER_WITHIN);
+    EventsHandle::new(supervisor.start(spec), feed)
 }
 
 fn start_hub(supervisor: &mut Supervisor) -> Handle<RelayHub> {

@@ -7,6 +7,7 @@ use p2p_tests::programs::Tracker;
 use p2p_tests::relay_client::{Registered, visit};
 use p2p_tests::stun_client;
 use p2p_tests::tracker_caller::{Answer, Caller};
+use p2p_tests::watcher::watch;
 use reqwest::Method;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ fn track(name: &str) -> String {
     let lab = Lab::new();
     let tracker = Tracker::start_with(&lab, |launch| failing(launch, name).args(["--lease", "3"]));
     let caller = Caller::new(&tracker.url());
+    let _watcher = watch(tracker.address());
     let [kept, removed] =
         ["kept.bin", "removed.bin"].map(|file| content(&lab, file, 700_000 + file.len() as u64));
     let peers = [1, 2].map(|seed| Identity::from_secret([seed; 32]));

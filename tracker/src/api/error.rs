@@ -54,6 +54,7 @@ pub(crate) enum Kind {
     PeerBanned,
     RangeNotSatisfiable,
     WrongHost,
+    OriginRefused,
     UpgradeRequired,
     TooSlow,
     Busy,
@@ -160,6 +161,11 @@ impl Kind {
                 S::MISDIRECTED_REQUEST,
                 "wrong-host",
                 "This is not the host that was asked",
+            ),
+            Self::OriginRefused => (
+                S::FORBIDDEN,
+                "origin-refused",
+                "Pages of other sites are not served",
             ),
             Self::UpgradeRequired => (
                 S::UPGRADE_REQUIRED,

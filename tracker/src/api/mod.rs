@@ -28,10 +28,12 @@ mod range;
 mod relay;
 mod request_id;
 mod stats;
+mod websocket;
 
 use crate::{
     access::{Access, client::TrustedProxies, keeper::Keeper},
     clock::Clock,
+    events::EventsHandle,
     metrics::Metrics,
     registry::{RegistryHandle, elsewhere::Others, token::Tokens},
     relay::RelayHandle,
@@ -74,6 +76,10 @@ pub(crate) struct Api {
     pub(crate) lease: Duration,
     /// Where the rendezvous answers, if it does.
     pub(crate) udp_ports: Arc<[u16]>,
+    /// Under which host others reach this tracker, if it was told.
+    pub(crate) public_host: Option<String>,
+    /// What goes on.
+    pub(crate) events: EventsHandle,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// The proxies whose word about a client's address counts.
@@ -92,8 +98,8 @@ impl Api {
         writer: StoreWriterHandle,
         store: Arc<dyn Store>,
         (tokens, access): (Tokens, Access),
-        clock: Clock,
-        lease: Duration,
+        (clock, lease): (Clock, Duration),
+        events: EventsHandle,
     ) -> Self {
         let keeper = Keeper::new(
             access.clone(),
@@ -113,6 +119,8 @@ impl Api {
             keeper,
             clock,
             lease,
+            events,
+            public_host: None,
             udp_ports: Arc::default(),
             metrics: Metrics::default(),
             proxies: Arc::default(),
@@ -144,6 +152,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         .service(resource("/healthz", &["GET"]).route(get().to(health::healthz)))
         .service(resource("/readyz", &["GET"]).route(get().to(health::readyz)))
         .service(resource("/metrics", &["GET"]).route(get().to(metrics::metrics)))
+        .service(resource("/ws", &["GET"]).route(web::get().to(websocket::events)))
         .service(resource("/relay", &["GET"]).route(web::get().to(relay::relay)))
         .service(resource("/api/stats", &["GET"]).route(get().to(stats::stats)))
         .service(resource("/api/peers/challenge", &["POST"]).route(web::post().to(peers::challenge)))

@@ -9,7 +9,7 @@ use super::{
     auth::{OPEN, OPEN_BELOW},
     bans, chunks,
     error::{ApiError, Kind},
-    files, health, keys, metrics, peers, relay, stats,
+    files, health, keys, metrics, peers, relay, stats, websocket,
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use p2p_shared::tracker_api::{API_KEY_HEADER, PROBLEM_MEDIA_TYPE, Problem};
@@ -50,6 +50,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         health::readyz,
         metrics::metrics,
         relay::relay,
+        websocket::events,
         peers::challenge,
         peers::register,
         peers::heartbeat,

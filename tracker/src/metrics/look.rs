@@ -29,6 +29,12 @@ pub(crate) async fn text(api: &Api) -> String {
     if let Some(pool) = api.store.pool() {
         set_pool(metrics, pool);
     }
+    metrics
+        .gauge(names::WATCHERS, Vec::new())
+        .set(api.events.watchers() as f64);
+    metrics
+        .counter(names::EVENTS, Vec::new())
+        .absolute(api.events.last());
     let version = Label::from_static_parts("version", env!("CARGO_PKG_VERSION"));
     metrics.gauge(names::BUILD, vec![version]).set(1.0);
     metrics

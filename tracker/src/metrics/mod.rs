@@ -16,7 +16,14 @@ pub(crate) use look::text;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use p2p_shared::{supervision::Observer, tracker_api::PunchReport};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 /// How often what histograms have taken in is put together: until then every value takes memory (8 bytes).
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -32,6 +39,14 @@ const METADATA: Metadata<'static> = Metadata::new("p2p_tracker", Level::INFO, No
 pub(crate) struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    totals: Arc<Totals>,
+}
+
+/// What is told as rates, beside the numbers for Prometheus, which cannot be read back.
+#[derive(Default)]
+struct Totals {
+    requests: AtomicU64,
+    announces: AtomicU64,
 }
 
 impl fmt::Debug for Metrics {
@@ -46,6 +61,7 @@ impl Default for Metrics {
         let metrics = Self {
             handle: recorder.handle(),
             recorder: Arc::new(recorder),
+            totals: Arc::default(),
         };
         names::describe(&metrics);
         metrics
@@ -63,6 +79,7 @@ impl Metrics {
 
     /// A request was answered. `route` is the pattern, never the path.
     pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        self.totals.requests.fetch_add(1, Relaxed);
         let method = Label::from_static_parts("method", method);
         let route = Label::new("route", route.to_owned());
         let status = Label::new("status", status.to_string());
@@ -79,7 +96,14 @@ impl Metrics {
 
     /// A peer announced a file; `result` is what came of it.
     pub(crate) fn announced(&self, result: &'static str) {
+        self.totals.announces.fetch_add(1, Relaxed);
         self.count(names::ANNOUNCES, "result", result);
+    }
+
+    /// Requests and announcements since the start.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let Totals { requests, announces } = &*self.totals;
+        (requests.load(Relaxed), announces.load(Relaxed))
     }
 
     /// A peer told how its rounds of hole punching ended since it told last.

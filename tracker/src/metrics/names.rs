@@ -29,6 +29,8 @@ pub(super) const POOL_MOST: &str = "p2p_tracker_store_pool_limit";
 pub(super) const POOL_WAITING: &str = "p2p_tracker_store_pool_waiting";
 pub(super) const RESTARTS: &str = "p2p_tracker_actor_restarts_total";
 pub(super) const MAILBOX_WAIT: &str = "p2p_tracker_actor_mailbox_wait_seconds";
+pub(super) const WATCHERS: &str = "p2p_tracker_event_watchers";
+pub(super) const EVENTS: &str = "p2p_tracker_events_total";
 pub(super) const BUILD: &str = "p2p_tracker_build_info";
 pub(super) const UPTIME: &str = "p2p_tracker_uptime_seconds";
 
@@ -90,6 +92,7 @@ pub(super) fn describe(metrics: &Metrics) {
             "Connections and tunnels that the relay refused or broke off, by reason.",
         ),
         (STORE_ERRORS, "Operations of the store that failed, by operation."),
+        (EVENTS, "Events that were told to who watches."),
         (RESTARTS, "Actors that crashed and were started again."),
     ] {
         recorder.describe_counter(KeyName::from_const_str(name), None, help.into());
@@ -118,7 +121,7 @@ pub(super) fn describe(metrics: &Metrics) {
     }
 }
 
-const GAUGES: [(&str, Option<Unit>, &str); 13] = [
+const GAUGES: [(&str, Option<Unit>, &str); 14] = [
     (PEERS, None, "Peers whose lease runs."),
     (FILES, None, "Files in the catalogue."),
     (
@@ -150,6 +153,7 @@ const GAUGES: [(&str, Option<Unit>, &str); 13] = [
         None,
         "Operations that wait for a connection to the database.",
     ),
+    (WATCHERS, None, "WebSockets that are told what goes on."),
     (BUILD, None, "1; its labels say which program this is."),
     (UPTIME, Some(Unit::Seconds), "Time since the tracker started."),
 ];

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    events::EventsHandle,
     storage::{Store, Write, writer::StoreWriterHandle},
 };
 use actix::{
@@ -42,6 +43,8 @@ pub(crate) struct RegistryParts {
     pub(crate) lease: Duration,
     /// Where the relay is, as peers are told.
     pub(crate) relay_url: Arc<str>,
+    /// Who is told what happens.
+    pub(crate) events: EventsHandle,
 }
 
 /// The live swarms.
@@ -69,6 +72,8 @@ impl TrackerRegistry {
                 Ok(snapshot) => {
                     let registry = Registry::restore(lease, snapshot, actor.parts.clock.now());
                     actor.registry = registry.with_relay(&actor.parts.relay_url);
+                    // What it had not told before it was rebuilt went with it.
+                    actor.parts.events.lost(1);
                     let totals = actor.registry.totals(actor.parts.clock.now());
                     tracing::info!(
                         peers = totals.peers_online,
@@ -82,6 +87,16 @@ impl TrackerRegistry {
                 }
             })
             .wait(ctx);
+    }
+
+    /// Tells what happened to who watches.
+    fn tell_news(&mut self) {
+        let events = &self.parts.events;
+        let (news, lost) = self.registry.take_news(events.is_heard());
+        events.publish(news);
+        if lost > 0 {
+            events.lost(lost);
+        }
     }
 
     fn save(&mut self) {
@@ -128,8 +143,10 @@ macro_rules! handle {
             fn handle(&mut self, message: $message, _: &mut Self::Context) -> Self::Result {
                 fail_point!(concat!("TrackerRegistry::", stringify!($message)));
                 let $now = self.parts.clock.now();
-                let ($actor, $this) = (self, message);
-                MessageResult($answer)
+                let ($actor, $this) = (&mut *self, message);
+                let answer = $answer;
+                self.tell_news();
+                MessageResult(answer)
             }
         }
     };

@@ -12,6 +12,7 @@ pub(crate) mod elsewhere;
 mod handout;
 mod lease;
 mod messages;
+mod news;
 mod state;
 pub(crate) mod swarm;
 mod table;

@@ -8,11 +8,15 @@
 use super::{
     address, handout,
     lease::Leases,
+    news::News,
     swarm::{PeerSlot, Role},
     table::{Peer, Table, Totals, Unsaved},
     token::Session,
 };
-use crate::storage::{Contact, Snapshot, StoredPeer, Touch};
+use crate::{
+    events::event::Event,
+    storage::{Contact, Snapshot, StoredPeer, Touch},
+};
 use p2p_shared::{
     chunker::Layout,
     id::{FileHash, PeerId, PublicKey},
@@ -125,6 +129,7 @@ pub(crate) struct Registry {
     /// Peers that the store should hear about; may name some that are gone.
     unsaved: Vec<PeerSlot>,
     ended: Vec<PeerId>,
+    news: News,
     /// Where the relay is, for those who are told of a peer that is connected there.
     relay: Box<str>,
 }
@@ -137,6 +142,7 @@ impl Registry {
             leases: Leases::new(lease),
             unsaved: Vec::new(),
             ended: Vec::new(),
+            news: News::default(),
             relay: Box::default(),
         }
     }
@@ -187,6 +193,7 @@ impl Registry {
             }
             self.table.remove_peer(slot);
         }
+        self.news.online(peer.peer_id());
         let slot = self.insert(peer);
         // The end of an earlier registration may be on its way to the store, behind this one.
         self.hear(slot, Unsaved::Seen, now);
@@ -285,6 +292,9 @@ impl Registry {
 
     /// The catalogue has this file.
     pub(crate) fn on_file_added(&mut self, hash: FileHash, size: u64) {
+        if self.table.file_of(&hash).is_none() {
+            self.news.announced(hash, size);
+        }
         self.table.insert_file(hash, size);
     }
 
@@ -292,6 +302,7 @@ impl Registry {
     pub(crate) fn on_file_removed(&mut self, hash: &FileHash) {
         if let Some(file) = self.table.file_of(hash) {
             self.table.remove_file(file);
+            self.news.removed(*hash);
         }
     }
 
@@ -373,6 +384,14 @@ impl Registry {
         }
     }
 
+    /// What happened since the last time, and how many events there was no room for. `is_wanted`: whether anybody will want to know of
+    /// what happens from now on.
+    pub(crate) fn take_news(&mut self, is_wanted: bool) -> (Vec<Event>, u64) {
+        let swarms = self.table.take_changed();
+        self.table.watch(is_wanted);
+        self.news.take(swarms, is_wanted)
+    }
+
     /// What the store should know since the last time.
     pub(crate) fn take_changes(&mut self) -> Changes {
         let mut touched = Vec::with_capacity(self.unsaved.len());
@@ -426,6 +445,7 @@ impl Registry {
     fn end(&mut self, slot: PeerSlot) {
         if let Some(peer) = self.table.peer(slot) {
             self.ended.push(peer.id);
+            self.news.offline(peer.id);
             self.table.remove_peer(slot);
         }
     }

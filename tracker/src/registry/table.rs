@@ -99,6 +99,9 @@ pub(crate) struct Table {
     files: Slab<File>,
     file_of: HashMap<FileHash, FileSlot>,
     totals: Totals,
+    /// Files whose swarms changed; may name some that are gone.
+    changed: Vec<FileSlot>,
+    is_watched: bool,
 }
 
 impl Table {
@@ -232,6 +235,26 @@ impl Table {
             _ => {}
         }
         self.totals.moved(entry.size, before, after);
+        if self.is_watched && before != after {
+            self.changed.push(file);
+        }
+    }
+
+    /// Whether changes of swarms are kept for somebody.
+    pub(crate) fn watch(&mut self, is_watched: bool) {
+        self.is_watched = is_watched;
+        if !is_watched {
+            self.changed = Vec::new();
+        }
+    }
+
+    /// Files whose swarms changed since the last time, with seeders and leechers as they are now.
+    pub(crate) fn take_changed(&mut self) -> Vec<(FileHash, (u32, u32))> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        let now = |slot| Some((self.files.get(slot as usize)?.hash, self.counts(slot)));
+        changed.into_iter().filter_map(now).collect()
     }
 
     /// The totals.

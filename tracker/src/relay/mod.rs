@@ -25,6 +25,7 @@ pub use limits::RelayLimits;
 pub(crate) use limits::month_of;
 pub(crate) use outbox::Outgoing;
 pub(crate) use share::{Share, ShareLimits, Taken};
+pub(crate) use socket::Incoming;
 
 use crate::{
     access::Grant,
@@ -44,7 +45,6 @@ use p2p_shared::{
 };
 use routes::ConnectionNumber;
 use session::{Link, RelaySession, SessionParts};
-use socket::Incoming;
 use std::{
     sync::{
         Arc,
@@ -94,6 +94,12 @@ impl RelayHandle {
             drain: Arc::new(drain),
             draining,
         }
+    }
+
+    /// The same, counting here.
+    pub(crate) fn counting(mut self, counters: Arc<Counters>) -> Self {
+        self.counters = counters;
+        self
     }
 
     /// Where it is, as peers are told.

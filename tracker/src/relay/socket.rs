@@ -24,7 +24,7 @@ use std::{
 };
 
 /// What a client sends. Ends with the connection, or behind the first error.
-pub(super) struct Incoming<P> {
+pub(crate) struct Incoming<P> {
     payload: P,
     reader: Reader,
     /// What was received and not read yet.
@@ -40,7 +40,7 @@ pub(super) struct Incoming<P> {
 
 impl<P> Incoming<P> {
     /// Reads from the payload of a request, at most `rate` bytes a second (0: as fast as they come) and what `share` has left.
-    pub(super) fn new(payload: P, (rate, share): (u64, Arc<Share>), clock: Clock) -> Self {
+    pub(crate) fn new(payload: P, (rate, share): (u64, Arc<Share>), clock: Clock) -> Self {
         Self {
             payload,
             reader: Reader::of_client(MAX_FRAME),

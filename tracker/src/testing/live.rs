@@ -4,12 +4,17 @@ use crate::{
     access::{Access, AccessLimits},
     api::Api,
     clock::Clock,
+    events::{
+        EventsHandle,
+        hub::{EventHub, HubParts},
+    },
+    metrics::Metrics,
     registry::{
         RegistryHandle,
         actor::{RegistryParts, TrackerRegistry},
         token::{Session, Tokens},
     },
-    relay::{RelayHandle, RelayHub, RelayLimits},
+    relay::{Counters, RelayHandle, RelayHub, RelayLimits},
     storage::{
         Contact, Store, StoredPeer, Write,
         sqlite::Sqlite,
@@ -33,6 +38,7 @@ pub(crate) struct Live {
     pub(crate) registry: RegistryHandle,
     pub(crate) clock: Clock,
     relay: RelayHandle,
+    events: EventsHandle,
     /// Keeps them alive.
     _supervisor: Supervisor,
     _folder: TempDir,
@@ -51,12 +57,23 @@ impl Live {
             StoreWriter::new(Arc::clone(&written), clock)
         });
         let writer = StoreWriterHandle::new(supervisor.start(spec));
+        let counters = Arc::<Counters>::default();
+        let parts = HubParts {
+            feed: Arc::default(),
+            clock,
+            metrics: Metrics::default(),
+            relay: Arc::clone(&counters),
+        };
+        let feed = Arc::clone(&parts.feed);
+        let spec = ChildSpec::new("EventHub", move |_| EventHub::new(parts.clone()));
+        let events = EventsHandle::new(supervisor.start(spec), feed);
         let parts = RegistryParts {
             store: Arc::clone(&store),
             writer: writer.clone(),
             clock,
             lease: LEASE,
             relay_url: "ws://test/relay".into(),
+            events: events.clone(),
         };
         let relay_url = Arc::clone(&parts.relay_url);
         let spec = ChildSpec::new("TrackerRegistry", move |_| TrackerRegistry::new(parts.clone()));
@@ -64,13 +81,14 @@ impl Live {
         registry.up().await.unwrap();
         let hub = supervisor.start(ChildSpec::new("RelayHub", |_| RelayHub::default()));
         let limits = (RelayLimits::default(), LEASE);
-        let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url);
+        let relay = RelayHandle::new(hub, registry.clone(), clock, limits, relay_url).counting(counters);
         Self {
             store,
             writer,
             registry,
             clock,
             relay,
+            events,
             _supervisor: supervisor,
             _folder: folder,
         }
@@ -99,8 +117,8 @@ impl Live {
                 Tokens::new().unwrap(),
                 Access::new(Vec::new(), true, AccessLimits::default(), self.clock),
             ),
-            self.clock,
-            LEASE,
+            (self.clock, LEASE),
+            self.events.clone(),
         )
     }
 

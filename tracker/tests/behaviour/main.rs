@@ -19,6 +19,7 @@ mod chunks;
 mod document;
 mod encryption;
 mod errors;
+mod events;
 mod files;
 mod keys;
 mod lifecycle;

@@ -11,6 +11,13 @@
     reason = "in a test a panic is the report, and stdout is its log"
 )]
 
+#[path = "../../../tests/src/watcher.rs"]
+#[expect(
+    unreachable_pub,
+    reason = "the whole-system tests use it from their own crate"
+)]
+mod watcher;
+
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
@@ -79,6 +86,7 @@ fn arm(point: &str) -> Arc<OnceLock<Instant>> {
 /// Everything that a tracker can be asked; whether it succeeds is not the question.
 async fn ask_everything(tracker: &TestTracker, peer: &TestPeer, file: &TestFile, round: u8) {
     let other = TestFile::new(round, 2000);
+    let _watcher = watcher::watch(tracker.handle.address());
     // A registration in full, whose steps may each fail.
     let stranger = p2p_shared::crypto::identity::Identity::generate().unwrap();
     let ask = p2p_shared::tracker_api::ChallengeRequest {
