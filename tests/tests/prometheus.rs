@@ -118,7 +118,9 @@ fn prometheus_scrapes_a_tracker_and_a_peer() {
         .arg("--web.listen-address=127.0.0.1:0")
         .start();
     let (at, _) = prometheus.wait_err(0, "where it listens", |line| {
-        listening(&line.replace("Listening on", "listening"))
+        // It says "Start listening" before, with the port 0.
+        line.contains("Listening on")
+            .then(|| listening(&line.replace("Listening", "listening")))?
     });
     let begin = Instant::now();
     for expression in [

@@ -47,6 +47,7 @@ struct Listing {
     #[param(minimum = 1, maximum = 10_000)]
     limit: Option<u32>,
     /// If not said, what `Accept` asks for.
+    #[param(inline)]
     format: Option<Format>,
 }
 

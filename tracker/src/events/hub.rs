@@ -125,7 +125,7 @@ impl Handler<Tick> for EventHub {
             self.tell(event, None);
         }
         let missed = self.parts.feed.missed.swap(0, Relaxed);
-        if missed > 0 {
+        if missed > 0 && self.parts.feed.watchers.receiver_count() > 0 {
             tracing::warn!(missed, "events were lost; who watches begins anew");
             // An error means that nobody watches.
             drop(

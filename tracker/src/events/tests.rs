@@ -27,7 +27,7 @@ impl Client {
     async fn connect(api: Api) -> (Self, ServerHandle) {
         let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let server = server::start(listener, api, 1).unwrap();
+        let server = server::start(listener, api, 1, None).unwrap();
         let handle = server.handle();
         actix_rt::spawn(server);
         let mut stream = TcpStream::connect(address).await.unwrap();
