@@ -7,7 +7,7 @@
 use crate::{
     access::{
         Access, AccessLimits,
-        keeper::{AccessKeeper, Keeper, Save},
+        keeper::{AccessKeeper, Keeper},
         key::{self, NewKey},
     },
     api::Api,
@@ -33,7 +33,7 @@ use crate::{
         sqlite::Sqlite,
         writer::{CommitError, StoreWriter, StoreWriterHandle},
     },
-    tls::{CertificateKeeper, Certificates, TlsError},
+    tls::{self, Certificates, TlsError},
 };
 use actix_web::dev::ServerHandle;
 use p2p_shared::supervision::{ChildSpec, Handle, Supervisor};
@@ -140,7 +140,7 @@ pub(crate) struct TrackerRoot {
     api: Api,
     server: ServerHandle,
     served: JoinHandle<io::Result<()>>,
-    upkeep: JoinHandle<()>,
+    upkeep: Vec<JoinHandle<()>>,
     beating: JoinHandle<()>,
     _data: (DataFolder, Option<DatabaseLock>),
 }
@@ -211,9 +211,6 @@ impl TrackerRoot {
         api.proxies = Arc::new(config.trusted_proxies.clone());
         api.base_path = Arc::from(&*config.base_path);
         begin(&config, &api.keeper, stored_keys).await?;
-        if let Some(certificates) = certificates.clone() {
-            start_certificate_keeper(&mut supervisor, certificates);
-        }
         let server = server::start(listener, api.clone(), config.workers, certificates.clone());
         let server = server.map_err(system)?;
         let mut root = Self {
@@ -221,7 +218,7 @@ impl TrackerRoot {
             api,
             server: server.handle(),
             served: actix_rt::spawn(server),
-            upkeep: actix_rt::spawn(metrics.keep_up()),
+            upkeep: upkeep(metrics, certificates.clone()),
             beating: actix_rt::spawn(keep_beating(beaten)),
             _data: (data, database),
         };
@@ -267,7 +264,7 @@ impl TrackerRoot {
         self.api.events.close();
         self.server.stop(true).await;
         self.supervisor.stop(ACTORS_END).await;
-        self.upkeep.abort();
+        self.upkeep.iter().for_each(JoinHandle::abort);
         self.beating.abort();
         // Unless it hears so, the others find out a few seconds later.
         if let Err(error) = self.api.store.farewell().await {
@@ -455,23 +452,18 @@ fn start_rendezvous(supervisor: &mut Supervisor, sockets: Sockets, clock: Clock)
     drop(supervisor.start(spec));
 }
 
-fn start_keeper(supervisor: &mut Supervisor, keeper: Keeper) {
-    let spec = ChildSpec::new("AccessKeeper", move |_| AccessKeeper::new(keeper.clone())).before_stop(
-        |keeper: Handle<AccessKeeper>| async move {
-            if let Err(error) = keeper.call(Save).await {
-                tracing::error!(%error, "what keys were used for last may be lost");
-            }
-        },
-    );
-    // Nobody talks to it: what it does, handlers do by themselves when they need it at once.
-    drop(supervisor.start(spec));
+/// What is looked after from time to time, by tasks that hold nothing which a crash would lose.
+fn upkeep(metrics: Metrics, certificates: Option<Arc<Certificates>>) -> Vec<JoinHandle<()>> {
+    let certificates = certificates.map(|certificates| actix_rt::spawn(tls::keep_up(certificates)));
+    let metrics = actix_rt::spawn(metrics.keep_up());
+    certificates.into_iter().chain([metrics]).collect()
 }
 
-fn start_certificate_keeper(supervisor: &mut Supervisor, certificates: Arc<Certificates>) {
-    let spec = ChildSpec::new("CertificateKeeper", move |_| {
-        CertificateKeeper::new(Arc::clone(&certificates))
-    });
-    // Nobody talks to it.
+fn start_keeper(supervisor: &mut Supervisor, keeper: Keeper) {
+    let last = keeper.clone();
+    let spec = ChildSpec::new("AccessKeeper", move |_| AccessKeeper::new(keeper.clone()))
+        .before_stop(move |_| async move { last.save().await });
+    // Nobody talks to it: what it does, handlers do by themselves when they need it at once.
     drop(supervisor.start(spec));
 }
 

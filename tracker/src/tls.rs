@@ -3,11 +3,6 @@
 //! Connections that are open keep the certificate they began with. Files that cannot be used change nothing: the certificates that were
 //! good stay in use, and the log says what is wrong with which file.
 
-use actix::{
-    Actor, ActorFutureExt as _, AsyncContext as _, Context, ContextFutureSpawner as _, Handler, Message,
-    WrapFuture as _,
-};
-use fail::fail_point;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -173,46 +168,17 @@ impl Certificates {
     }
 }
 
-/// Time passed.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct LookTick;
-
-/// Looks at the files again and again. Stateless.
-pub(crate) struct CertificateKeeper {
-    certificates: Arc<Certificates>,
-}
-
-impl CertificateKeeper {
-    pub(crate) fn new(certificates: Arc<Certificates>) -> Self {
-        Self { certificates }
-    }
-}
-
-impl Actor for CertificateKeeper {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(LOOK, |_, ctx| ctx.notify(LookTick));
-    }
-}
-
-impl Handler<LookTick> for CertificateKeeper {
-    type Result = ();
-
-    fn handle(&mut self, LookTick: LookTick, ctx: &mut Self::Context) {
-        fail_point!("CertificateKeeper::LookTick");
-        let certificates = Arc::clone(&self.certificates);
-        let looked = tokio::task::spawn_blocking(move || certificates.look());
-        looked
-            .into_actor(self)
-            .map(|looked, _, _| match looked {
-                Ok(Ok(false)) => {}
-                Ok(Ok(true)) => tracing::info!("certificates loaded anew"),
-                Ok(Err(error)) => tracing::error!(%error, "the certificates stay as they were"),
-                Err(error) => tracing::error!(%error, "looking at the certificates crashed"),
-            })
-            .spawn(ctx);
+/// Looks at the files again and again, for as long as the task is left alone.
+pub(crate) async fn keep_up(certificates: Arc<Certificates>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let certificates = Arc::clone(&certificates);
+        match tokio::task::spawn_blocking(move || certificates.look()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::info!("certificates loaded anew"),
+            Ok(Err(error)) => tracing::error!(%error, "the certificates stay as they were"),
+            Err(error) => tracing::error!(%error, "looking at the certificates crashed"),
+        }
     }
 }
 

@@ -79,6 +79,8 @@ fn track(name: &str) -> String {
         "{name}: {answers:?}"
     );
 
+    ban(name, &caller);
+
     // Whatever broke meanwhile, the first peer is still there with its file, and the second is handed to nobody.
     succeeds(name, "heartbeat", || beat(&one));
     let (_, handed) = caller
@@ -93,6 +95,27 @@ fn track(name: &str) -> String {
     assert_eq!(named, [&json!(one.peer_id)], "{name}: {handed}");
     wait_for_timers(&tracker, name);
     end_well(tracker.program)
+}
+
+/// A peer is banned and let in again.
+fn ban(name: &str, caller: &Caller) {
+    let tries = (0..TRIES).find_map(|_| caller.register(&Identity::from_secret([6; 32]), 6881).ok());
+    let banned = tries.unwrap_or_else(|| panic!("{name}: cannot register"));
+    let path = format!("/api/bans/{}", banned.peer_id);
+    let reason = json!({ "reason": "a test" });
+    succeeds(name, "ban", || {
+        caller.call(Method::PUT, &path, None, Some(&reason))
+    });
+    let (status, _) = caller
+        .call(
+            Method::POST,
+            &format!("/api/peers/{}/heartbeat", banned.peer_id),
+            Some(&banned.token),
+            Some(&json!({})),
+        )
+        .expect("an answer");
+    assert_eq!(status, 403, "{name}: a banned peer is heard");
+    succeeds(name, "let in", || caller.call(Method::DELETE, &path, None, None));
 }
 
 /// Two peers at the relay, and one at the rendezvous: what breaks in the middle works when it is tried again.

@@ -75,7 +75,7 @@ impl Keeper {
             match self.registry.expel(peer).await {
                 Ok(Some(key)) => self.relay.expel(key).await,
                 Ok(None) => {}
-                // Its heartbeats are refused all the same.
+                // It is refused whatever it asks for, so its lease ends.
                 Err(error) => tracing::warn!(%peer, %error, "a banned peer was not taken out"),
             }
         }
@@ -109,11 +109,6 @@ impl Keeper {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct LookTick;
-
-/// The store is to know everything now.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Save;
 
 /// Looks again and again.
 pub(crate) struct AccessKeeper {
@@ -158,15 +153,5 @@ impl Handler<LookTick> for AccessKeeper {
             .into_actor(self)
             .map(|(), actor, _| actor.is_looking = false)
             .spawn(ctx);
-    }
-}
-
-impl Handler<Save> for AccessKeeper {
-    type Result = actix::ResponseFuture<()>;
-
-    fn handle(&mut self, Save: Save, _: &mut Self::Context) -> Self::Result {
-        fail_point!("AccessKeeper::Save");
-        let keeper = self.keeper.clone();
-        Box::pin(async move { keeper.save().await })
     }
 }

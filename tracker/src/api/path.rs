@@ -1,7 +1,7 @@
 //! Reads what a request carries in its path, its query and its headers.
 
 use super::{
-    Api,
+    Api, bans,
     error::{ApiError, Kind},
 };
 use crate::registry::token::Session;
@@ -66,7 +66,7 @@ pub(crate) fn session_if_any(api: &Api, request: &HttpRequest) -> Result<Option<
         return Err(ApiError::new(Kind::TokenInvalid, detail));
     };
     match api.tokens.read(token) {
-        Some(session) => Ok(Some(session)),
+        Some(session) => bans::check(api, &session.peer).map(|()| Some(session)),
         None => Err(ApiError::token_invalid()),
     }
 }

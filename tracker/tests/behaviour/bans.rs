@@ -35,7 +35,7 @@ async fn a_banned_peer_is_out_at_once_and_stays_out_over_a_restart_until_it_is_l
             &HeartbeatRequest::default(),
         )
         .bearer_auth(anna.token());
-    problem(heartbeat, 401, "token-invalid").await;
+    problem(heartbeat, 403, "peer-banned").await;
     let request = tracker.proved(&anna.identity).await;
     problem(tracker.post("/api/peers/register", &request), 403, "peer-banned").await;
 

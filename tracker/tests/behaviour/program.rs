@@ -161,7 +161,7 @@ fn a_wrong_configuration_ends_it_with_2_and_names_key_and_line() {
             ["--config", "/nonexistent/tracker.toml"],
             "/nonexistent/tracker.toml",
         ),
-        (["--database", "postgres://x"], "SQLite"),
+        (["--database", "mysql://x"], "sqlite:PATH"),
     ] {
         let mut command = command(folder.path());
         command.args(arguments);

@@ -104,6 +104,11 @@ async fn ask_everything(tracker: &TestTracker, peer: &TestPeer, file: &TestFile,
             let registered: p2p_shared::tracker_api::RegisterResponse = registered.json().await.unwrap();
             let leave = tracker.delete(&format!("/api/peers/{}", registered.peer_id));
             leave.bearer_auth(&registered.token).send().await.unwrap();
+            let ban = format!("/api/bans/{}", registered.peer_id);
+            let reason = p2p_shared::tracker_api::BanRequest::default();
+            let banned = tracker.request(reqwest::Method::PUT, &ban).json(&reason);
+            banned.send().await.unwrap();
+            tracker.delete(&ban).send().await.unwrap();
         }
     }
     let requests = [
