@@ -168,7 +168,8 @@ async fn kill_again_and_again(database: &str) {
         let callers: Vec<_> = callers.collect();
         while ledger.lock().unwrap().len() < before + A_ROUND {
             assert!(
-                begin.elapsed() < PATIENCE,
+                // A disk that many use at once makes SQLite wait for seconds.
+                begin.elapsed() < 6 * PATIENCE,
                 "only {} writes",
                 ledger.lock().unwrap().len() - before
             );
