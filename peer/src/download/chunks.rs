@@ -158,15 +158,12 @@ impl Chunks {
     /// Whether a peer that holds `theirs` has something that we still want.
     pub fn wants_of(&self, theirs: &Bitfield) -> bool {
         let asked = self.asked.keys().any(|chunk| theirs.has(*chunk));
-        asked || self.missing_from(self.front()).any(|chunk| theirs.has(chunk))
+        asked || self.missing_of(theirs).next().is_some()
     }
 
-    /// The missing chunks from `start` on, in order.
-    pub fn missing_from(&self, start: ChunkIndex) -> impl Iterator<Item = ChunkIndex> + '_ {
-        let start = start.0.max(self.front);
-        (start..self.len())
-            .map(ChunkIndex)
-            .filter(|chunk| self.missing.has(*chunk))
+    /// What nobody was asked for yet of what a holder of `theirs` has, in order.
+    pub fn missing_of<'a>(&'a self, theirs: &'a Bitfield) -> impl Iterator<Item = ChunkIndex> + 'a {
+        self.missing.common(theirs, self.front())
     }
 
     /// Changes what is wanted. What is under way already comes all the same.

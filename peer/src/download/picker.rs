@@ -86,10 +86,13 @@ impl Picker {
 
     /// Up to `room` missing chunks that a holder of `theirs` should be asked for now.
     pub fn pick(&self, chunks: &Chunks, theirs: &Bitfield, room: usize) -> Vec<ChunkIndex> {
+        if room == 0 {
+            return Vec::new();
+        }
         let mut picked: Vec<_> = self.preferred(chunks, theirs).take(room).collect();
         let others = chunks
-            .missing_from(chunks.front())
-            .filter(|chunk| theirs.has(*chunk) && !self.first.contains(&chunk.0));
+            .missing_of(theirs)
+            .filter(|chunk| !self.first.contains(&chunk.0));
         let room = room - picked.len();
         if self.incomplete == 0 {
             picked.extend(others.take(room));

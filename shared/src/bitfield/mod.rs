@@ -127,6 +127,15 @@ impl Bitfield {
             .flat_map(|(i, &word)| chunks_of_word(i, word))
     }
 
+    /// The chunks that `other` holds as well, in order, from the word of 64 that `from` is in. Costs a look at a word for 64
+    /// chunks, however few there are.
+    pub fn common<'a>(&'a self, other: &'a Self, from: ChunkIndex) -> impl Iterator<Item = ChunkIndex> + 'a {
+        let words = self.words.iter().zip(&other.words).enumerate();
+        words
+            .skip((from.0 / BITS) as usize)
+            .flat_map(|(i, (mine, theirs))| chunks_of_word(i, mine & theirs))
+    }
+
     /// The chunks not held, in order.
     pub fn missing(&self) -> impl Iterator<Item = ChunkIndex> + '_ {
         self.words

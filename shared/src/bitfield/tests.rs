@@ -97,6 +97,11 @@ proptest! {
         prop_assert_eq!(numbers(x.missing()), (0..len).filter(|i| !a.contains(i)).collect::<Vec<_>>());
         prop_assert_eq!(x.and_not(&y), of(len, a.difference(&b).copied()));
         prop_assert_eq!(x.has_more_than(&y), a.difference(&b).next().is_some());
+        for from in [0, len / 2, len - 1] {
+            let common = numbers(x.common(&y, ChunkIndex(from)));
+            let word = from / 64 * 64;
+            prop_assert_eq!(common, a.intersection(&b).copied().filter(|i| *i >= word).collect::<Vec<_>>());
+        }
         let mut both = x.clone();
         both.intersect(&y);
         prop_assert_eq!(both, of(len, a.intersection(&b).copied()));
