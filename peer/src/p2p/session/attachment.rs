@@ -12,6 +12,7 @@ use p2p_shared::{
     id::{ChunkHash, ChunkIndex, FileHash, MerkleRoot},
     merkle::{MerkleProof, verify_range},
 };
+use std::collections::VecDeque;
 
 /// What has to be known of a file to fetch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct Attachment {
     /// What the peer holds.
     pub theirs: Theirs,
     /// Chunks that we got, and that a peer which holds them all is told of with the next tick.
-    pub unsaid: Vec<ChunkIndex>,
+    pub unsaid: VecDeque<ChunkIndex>,
 }
 
 /// What a peer holds of a file, as far as it came.

@@ -61,7 +61,10 @@ impl Liveness {
     /// Something came.
     pub fn on_heard(&mut self, now: Instant) {
         self.heard = now;
-        self.next_ping = self.next_ping.max(now + PING_AFTER);
+        // However much is heard, the first ping is due: it measures the round trip.
+        if self.nonce > 0 {
+            self.next_ping = self.next_ping.max(now + PING_AFTER);
+        }
     }
 
     /// This side did not read for `length`: the silence is our own.
@@ -165,6 +168,16 @@ mod tests {
         assert_eq!(ping(&liveness.on_tick(false, now)), Some(1));
         let round_trip = liveness.on_pong(1, now + Duration::from_millis(30));
         assert_eq!(round_trip, Some(Duration::from_millis(30)));
+    }
+
+    #[test]
+    fn the_first_round_trip_is_measured_however_much_is_heard_before() {
+        let now = Instant::now();
+        let mut liveness = Liveness::new(now);
+        liveness.on_heard(now);
+        assert_eq!(ping(&liveness.on_tick(true, now)), Some(1));
+        liveness.on_heard(now + milliseconds(10));
+        assert_eq!(ping(&liveness.on_tick(true, now + milliseconds(250))), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An authenticated conversation with one peer, about any number of files.
 //!
 //! In reading order: what may be said ([`p2p_shared::protocol`]), what is said and answered ([`state`], and what follows
-//! from what the peer says, `incoming`), about which file ([`attachment`]), how much may be asked ([`window`],
+//! from what the peer says, `incoming`; when it hears what we have, `having`), about which file ([`attachment`]), how much may be asked ([`window`],
 //! [`requests`]), whether the other side is still there ([`liveness`]), the end of one that another replaces (`retiring`), how a session ends ([`close`]), what it reports
 //! ([`news`]). Around that: the actor, the tasks that read, write and serve, and the [`SessionHandle`].
 
@@ -10,6 +10,7 @@ pub mod attachment;
 pub mod close;
 mod farewell;
 mod handle;
+mod having;
 mod incoming;
 pub mod liveness;
 mod messages;

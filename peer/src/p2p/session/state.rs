@@ -16,7 +16,6 @@ use super::{
 };
 use crate::download::source::Room;
 use p2p_shared::{
-    bitfield::Bitfield,
     chunker::Layout,
     id::{ChunkIndex, FileHash},
     protocol::{DetachReason, GoodbyeReason, MAX_HASHES, MAX_HINTS, PeerHint, PeerMessage},
@@ -371,29 +370,6 @@ impl SessionState {
         })]
     }
 
-    /// We hold one more. Who may want it is told at once; a peer that holds all of the file is told of many together, since
-    /// a record a chunk would cost both sides a good part of what the chunk does.
-    pub fn have(&mut self, file: FileHash, chunk: ChunkIndex) -> Vec<Action> {
-        let attachment = self.files.get_mut(&file).filter(|attachment| attachment.they);
-        let Some(attachment) = attachment else {
-            return Vec::new();
-        };
-        if attachment.theirs.whole().is_some_and(Bitfield::is_full) {
-            attachment.unsaid.push(chunk);
-            return Vec::new();
-        }
-        vec![Action::Send(PeerMessage::Have { file, chunk })]
-    }
-
-    fn say_unsaid(&mut self) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for (&file, attachment) in &mut self.files {
-            let unsaid = std::mem::take(&mut attachment.unsaid).into_iter();
-            actions.extend(unsaid.map(|chunk| Action::Send(PeerMessage::Have { file, chunk })));
-        }
-        actions
-    }
-
     /// Names others who share a public file.
     pub fn name_peers(&self, file: FileHash, mut peers: Vec<PeerHint>) -> Vec<Action> {
         let listening = self.files.get(&file).is_some_and(|attachment| attachment.they);
@@ -418,7 +394,11 @@ impl SessionState {
             None => {
                 self.files.remove(&file);
                 let reason = DetachReason::NotShared;
-                vec![Action::Send(PeerMessage::Detach { file, reason })]
+                vec![
+                    Action::Send(PeerMessage::Detach { file, reason }),
+                    // Else whoever names files that nobody has is remembered with all of them.
+                    Action::Report(SessionNews::Detached(file)),
+                ]
             }
         }
     }
