@@ -11,6 +11,7 @@
 //! - [`ChildSpec`], [`supervise`], [`Life`]: one child. [`Supervisor`]: several, started in order, stopped in reverse.
 //! - Liveness: each child is asked regularly whether it still comes to its messages, and is replaced if not. A handler
 //!   that never returns holds up the whole thread; that is for [`Watchdog`], which runs on a thread of its own.
+//! - [`keep`]: a task without a mailbox, begun again when it panics.
 //! - [`system()`]: one thread for all actors, a shared runtime of many threads for everything else.
 //!
 //! Never decides what a crash means for the work: that is in the rebuilding closure (read back what is durable) and in
@@ -24,6 +25,7 @@ mod life;
 mod slot;
 mod supervisor;
 mod system;
+mod task;
 mod watchdog;
 
 pub use budget::{Restart, RestartBudget};
@@ -33,6 +35,7 @@ pub use life::{Life, Outcome, spawn_life};
 pub use slot::Incarnation;
 pub use supervisor::{EXIT_ESCALATED, Escalation, Observer, Supervisor};
 pub use system::system;
+pub use task::keep;
 pub use watchdog::Watchdog;
 
 #[cfg(test)]
