@@ -9,6 +9,7 @@ use super::{
     handshake::Credentials,
     link::{Connection, Heard, LinkEnd},
     messages::{DialEnded, Incoming, LinkHeard, Look, RelayNews, RelayState, Standing, Wish},
+    places::Places,
     state::{Action, SessionState, Setback, Wanted},
 };
 use crate::client::{ClientStatus, TrackerClientHandle, TrackerUrl};
@@ -22,7 +23,8 @@ use p2p_shared::{
     protocol::relay::{RefuseReason, RelayFrame, TunnelId},
 };
 use std::{sync::Arc, time::Instant};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
 
 /// What a connection has heard and the actor has not looked at: a few, since the connection reads on when there is room.
 const HEARD: usize = 64;
@@ -37,7 +39,9 @@ pub(super) struct Parts {
     pub(super) dialler: Arc<Dialler>,
     pub(super) news: mpsc::Sender<RelayNews>,
     /// Places for those that have not proved who they are.
-    pub(super) strangers: Arc<Semaphore>,
+    pub(super) strangers: Places,
+    /// Connections that are saying goodbye.
+    pub(super) goodbyes: TaskTracker,
 }
 
 /// One relay in use.
@@ -134,14 +138,15 @@ impl RelaySession {
     fn on_connected(&mut self, stream: Stream, already: &[u8], ctx: &mut Context<Self>) {
         self.connections += 1;
         let (tell, heard) = mpsc::channel(HEARD);
+        let goodbyes = &self.parts.goodbyes;
         let connection = match stream {
             Stream::Plain(stream) => {
                 let (source, sink) = stream.into_split();
-                Connection::start(source, already, sink, tell)
+                Connection::start(source, already, sink, tell, goodbyes)
             }
             Stream::Wrapped(stream) => {
                 let (source, sink) = tokio::io::split(stream);
-                Connection::start(source, already, sink, tell)
+                Connection::start(source, already, sink, tell, goodbyes)
             }
         };
         self.connection = Some(connection);
@@ -190,8 +195,8 @@ impl RelaySession {
         };
         let link = &connection.link;
         // Either way the one that asks hears it, and may ask again.
-        let place = Arc::clone(&self.parts.strangers).try_acquire_owned();
-        if let (Ok(place), Ok(room)) = (place, self.parts.news.try_reserve())
+        let place = self.parts.strangers.take(peer);
+        if let (Some(place), Ok(room)) = (place, self.parts.news.try_reserve())
             && let Ok(tunnel) = link.accept(tunnel, credit)
         {
             room.send(RelayNews::Incoming(Incoming {
@@ -234,9 +239,12 @@ impl RelaySession {
         }
         // Without randomness from the system peers come back together, which is no harm to this one.
         let chance = getrandom::u32().unwrap_or_default();
-        let action = self.state.on_setback(Instant::now(), setback, chance);
+        let now = Instant::now();
+        let action = self.state.on_setback(now, setback, chance);
+        let paused = self.state.next_wake(now, true);
         self.publish(|standing| {
             standing.state = RelayState::BackingOff { why: why.to_owned() };
+            standing.paused = paused;
             // Who waits for a relay that was connected until now waits for it to be so again.
             if standing.link.take().is_none() {
                 standing.failures += 1;

@@ -7,6 +7,7 @@ use super::{
     legs::NoLeg,
     link::Link,
     messages::{RelayNews, RelayState, RelayStatus, Standing, Wish},
+    places::Places,
     tunnel::{Tunnel, TunnelEnd},
 };
 use crate::client::TrackerClientHandle;
@@ -20,15 +21,18 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
+use tokio_util::task::TaskTracker;
 
 /// How long a tunnel may take to be opened, the connection to its relay included.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Relays in use at a time, beside the home relays. Who has few peers behind many relays is not one of ours.
+const FOREIGN: usize = 64;
 
 /// The way to the relays. Clones lead to the same ones.
 #[derive(Clone)]
@@ -38,7 +42,9 @@ pub(super) struct Relays {
     pub(super) client: TrackerClientHandle,
     pub(super) dialler: Arc<Dialler>,
     pub(super) news: mpsc::Sender<RelayNews>,
-    pub(super) strangers: Arc<Semaphore>,
+    pub(super) strangers: Places,
+    /// Connections that are saying goodbye.
+    pub(super) goodbyes: TaskTracker,
     /// Where actors are started.
     pub(super) actors: ArbiterHandle,
     /// Not shared with any actor; the lock is held for a look at the map only.
@@ -80,6 +86,9 @@ pub enum OpenError {
     /// No answer.
     #[error("no answer within {} s", LIMIT.as_secs())]
     TimedOut,
+    /// More relays are in use than may be.
+    #[error("too many relays are in use")]
+    Crowded,
     /// The program ends.
     #[error("the peer is stopping")]
     Stopping,
@@ -168,7 +177,7 @@ impl RelayHandle {
     /// Keeps exactly these relays connected; others while they are used.
     pub(super) async fn keep(&self, homes: &[RelayAddress]) {
         for home in homes {
-            let session = self.session(home, |wish| wish.is_home = true).await;
+            let session = self.session(home, true).await;
             if let Err(error) = session {
                 tracing::debug!(relay = %home, %error, "a home relay is not kept");
             }
@@ -182,7 +191,8 @@ impl RelayHandle {
         }
     }
 
-    /// Disconnects from all relays, which ends all tunnels, and connects to none again.
+    /// Disconnects from all relays, which ends all tunnels, and connects to none again. Returns when the relays were told, or cannot
+    /// be in time.
     pub async fn stop(&self, within: Duration) {
         let sessions: Vec<_> = {
             let mut sessions = self.lock();
@@ -193,6 +203,9 @@ impl RelayHandle {
         for outcome in futures_util::future::join_all(stops).await {
             tracing::debug!(?outcome, "a relay's session ended");
         }
+        self.0.goodbyes.close();
+        // Too late for a goodbye: the relay finds out.
+        timeout(within, self.0.goodbyes.wait()).await.ok();
     }
 
     /// The connection to a relay, made if there is none.
@@ -206,10 +219,13 @@ impl RelayHandle {
     }
 
     async fn link_of_session(&self, at: &RelayAddress) -> Result<Arc<Link>, OpenError> {
-        let (wish, mut standing) = self.session(at, |_| ()).await?;
+        let (wish, mut standing) = self.session(at, false).await?;
         let _waiting = Waiting::new(wish);
         let failures = standing.borrow().failures;
-        let settled = standing.wait_for(|standing| standing.live().is_some() || standing.failures > failures);
+        let deadline = Instant::now() + LIMIT;
+        let settled = standing.wait_for(|standing| {
+            standing.live().is_some() || standing.failures > failures || standing.hopeless(deadline).is_some()
+        });
         let standing = settled.await.map_err(|_| OpenError::Stopping)?;
         match (standing.live(), &standing.state) {
             (Some(_), RelayState::GoingAway) => Err(TunnelEnd::Refused(RefuseReason::GoingAway).into()),
@@ -224,41 +240,48 @@ impl RelayHandle {
         }
     }
 
-    /// The session with a relay, started if there is none; `change` what is wanted of it.
+    /// The session with a relay, started if there is none; kept connected from now on, if it `is_home`.
     async fn session(
         &self,
         at: &RelayAddress,
-        change: impl FnOnce(&mut Wish) + Send + 'static,
+        is_home: bool,
     ) -> Result<(watch::Sender<Wish>, watch::Receiver<Standing>), OpenError> {
         let (relays, at) = (self.clone(), at.clone());
         let (tell, told) = oneshot::channel();
         // On the actors' thread, which is why there is one start at a time.
         self.0.actors.spawn_fn(move || {
             // Nobody waits any more: the session ends by itself when nobody uses it.
-            tell.send(relays.session_here(&at, change)).ok();
+            tell.send(relays.session_here(&at, is_home)).ok();
         });
-        told.await.ok().flatten().ok_or(OpenError::Stopping)
+        told.await.unwrap_or(Err(OpenError::Stopping))
     }
 
     fn session_here(
         &self,
         at: &RelayAddress,
-        change: impl FnOnce(&mut Wish),
-    ) -> Option<(watch::Sender<Wish>, watch::Receiver<Standing>)> {
+        is_home: bool,
+    ) -> Result<(watch::Sender<Wish>, watch::Receiver<Standing>), OpenError> {
         let mut sessions = self.lock();
         if sessions.is_stopped {
-            return None;
+            return Err(OpenError::Stopping);
         }
         sessions.of.retain(|_, session| !session.handle.is_over());
+        let foreign = sessions
+            .of
+            .values()
+            .filter(|session| !session.wish.borrow().is_home);
+        if !is_home && !sessions.of.contains_key(&at.url) && foreign.count() >= FOREIGN {
+            return Err(OpenError::Crowded);
+        }
         let session = sessions.of.entry(at.url.clone());
         let session = session.or_insert_with(|| self.start(at.url.clone()));
         session.wish.send_modify(|wish| {
             if !wish.trackers.contains(&at.tracker) {
                 wish.trackers.push(at.tracker.clone());
             }
-            change(wish);
+            wish.is_home |= is_home;
         });
-        Some((session.wish.clone(), session.standing.clone()))
+        Ok((session.wish.clone(), session.standing.clone()))
     }
 
     fn start(&self, url: RelayUrl) -> Session {
@@ -267,6 +290,7 @@ impl RelayHandle {
             state: RelayState::Unregistered,
             link: None,
             failures: 0,
+            paused: None,
         });
         let relays = &self.0;
         let parts = Parts {
@@ -276,7 +300,8 @@ impl RelayHandle {
             client: relays.client.clone(),
             dialler: Arc::clone(&relays.dialler),
             news: relays.news.clone(),
-            strangers: Arc::clone(&relays.strangers),
+            strangers: relays.strangers.clone(),
+            goodbyes: relays.goodbyes.clone(),
         };
         let spec = ChildSpec::new("RelaySession", move |_| RelaySession::new(parts.clone()));
         let (handle, life) = supervise(spec.restart(Restart::Transient));

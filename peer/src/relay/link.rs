@@ -32,6 +32,7 @@ use tokio::{
     task::AbortHandle,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::task::TaskTracker;
 
 /// How often the way to the relay and back is measured.
 const MEASURE: Duration = Duration::from_secs(15);
@@ -344,17 +345,19 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Starts the tasks of a connection on the current runtime; `already` was read of `source`. What is heard goes to `heard`.
+    /// Starts the tasks of a connection on the current runtime; `already` was read of `source`. What is heard goes to `heard`. Until its
+    /// goodbye is written it is one of `goodbyes`.
     pub(super) fn start(
         source: impl AsyncRead + Send + Unpin + 'static,
         already: &[u8],
         sink: impl AsyncWrite + Send + Unpin + 'static,
         heard: mpsc::Sender<Heard>,
+        goodbyes: &TaskTracker,
     ) -> Self {
         let link = Arc::new(Link::new());
         let inlet = Inlet::new(source, already);
         // Not ended with the connection, so that its goodbye is written; whether it takes longer than that is seen to below.
-        let writer = tokio::spawn(write(Arc::clone(&link), sink));
+        let writer = goodbyes.spawn(write(Arc::clone(&link), sink));
         let reading = Arc::clone(&link);
         let reader = tokio::spawn(async move {
             let _tunnels_end = Closing(Arc::clone(&reading));
@@ -435,3 +438,7 @@ async fn write(link: Arc<Link>, sink: impl AsyncWrite + Unpin) -> std::io::Resul
     link.outbox.discard();
     written
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

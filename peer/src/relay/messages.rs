@@ -4,13 +4,16 @@ use super::{
     address::{RelayAddress, RelayUrl},
     dial::{DialError, Dialled},
     link::{Heard, Link},
+    places::Place,
     tunnel::Tunnel,
 };
 use crate::client::TrackerUrl;
 use actix::Message;
 use p2p_shared::id::PublicKey;
-use std::{sync::Arc, time::Duration};
-use tokio::sync::OwnedSemaphorePermit;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Something came through a relay.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ pub struct Incoming {
     /// The way to it.
     pub tunnel: Tunnel,
     /// One of the places for those that have not proved who they are: to be dropped when this one has.
-    pub place: OwnedSemaphorePermit,
+    pub place: Place,
 }
 
 /// How a relay stands.
@@ -104,12 +107,22 @@ pub(super) struct Standing {
     pub(super) link: Option<Arc<Link>>,
     /// How often connecting failed.
     pub(super) failures: u64,
+    /// Until when it is left alone.
+    pub(super) paused: Option<Instant>,
 }
 
 impl Standing {
     /// The connection, if it is not over.
     pub(super) fn live(&self) -> Option<Arc<Link>> {
         self.link.clone().filter(|link| !link.is_over())
+    }
+
+    /// Why there will be no connection before `deadline`, if that is certain.
+    pub(super) fn hopeless(&self, deadline: Instant) -> Option<&str> {
+        match &self.state {
+            RelayState::BackingOff { why } if self.paused > Some(deadline) => Some(why),
+            _ => None,
+        }
     }
 }
 
@@ -131,4 +144,28 @@ pub(super) struct DialEnded {
 pub(super) struct LinkHeard {
     pub(super) connection: u64,
     pub(super) heard: Heard,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_is_left_alone_for_longer_is_not_waited_for_and_one_that_is_tried_sooner_is() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let why = "it refuses".to_owned();
+        let mut standing = Standing {
+            state: RelayState::BackingOff { why },
+            link: None,
+            failures: 1,
+            paused: Some(after(60)),
+        };
+        assert_eq!(standing.hopeless(after(10)), Some("it refuses"));
+        standing.paused = Some(after(8));
+        assert_eq!(standing.hopeless(after(10)), None);
+        standing.paused = Some(after(60));
+        standing.state = RelayState::Connecting;
+        assert_eq!(standing.hopeless(after(10)), None);
+    }
 }

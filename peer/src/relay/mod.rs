@@ -6,7 +6,7 @@
 //! nothing here looks into it, and nothing that comes is believed before the handshake.
 //!
 //! In reading order: where a relay is ([`address`]), when it is connected to (`state`, pure), how (`dial`, `reach`, `through`, `handshake`), the
-//! connection (`link`, `inlet`, `outbox`, `legs`), a tunnel (`tunnel`, `credit`), and the way to all of it ([`RelayHandle`]).
+//! connection (`link`, `inlet`, `outbox`, `legs`), a tunnel (`tunnel`, `credit`), who may come through one (`places`), and the way to all of it ([`RelayHandle`]).
 
 mod actor;
 pub mod address;
@@ -19,6 +19,7 @@ mod legs;
 mod link;
 mod messages;
 mod outbox;
+mod places;
 mod reach;
 mod state;
 mod through;
@@ -27,6 +28,7 @@ mod tunnel;
 pub use address::{BadRelayUrl, RelayAddress, RelayUrl};
 pub use handle::{OpenError, RelayHandle, SignalError};
 pub use messages::{Incoming, RelayNews, RelayState, RelayStatus};
+pub use places::Place;
 pub(crate) use through::name as proxy_name;
 pub use tunnel::{Tunnel, TunnelEnd};
 
@@ -37,14 +39,14 @@ use crate::{
 use actix_rt::Arbiter;
 use dial::Dialler;
 use handle::Relays;
+use p2p_shared::supervision::keep;
+use places::Places;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::timeout,
 };
-
-/// Tunnels whose other end has not proved who it is, over all relays.
-const STRANGERS: usize = 256;
+use tokio_util::task::TaskTracker;
 
 /// How often it is seen to that every home relay has its session, whatever became of it.
 const LOOK: Duration = Duration::from_secs(60);
@@ -69,11 +71,15 @@ pub fn start(parts: RelayParts) -> RelayHandle {
         client: parts.client,
         dialler: Arc::new(Dialler::new(Proxies::new(parts.proxy.as_ref()))),
         news: parts.news,
-        strangers: Arc::new(Semaphore::new(STRANGERS)),
+        strangers: Places::default(),
+        goodbyes: TaskTracker::new(),
         actors: Arbiter::current(),
         sessions: std::sync::Mutex::default(),
     });
-    tokio::spawn(follow(handle.clone(), registrations));
+    let relays = handle.clone();
+    keep("relays of the registrations", move || {
+        follow(relays.clone(), registrations.clone())
+    });
     handle
 }
 
