@@ -90,7 +90,11 @@ impl ConnectionManager {
             guests,
             attempts,
             banned,
+            hidden,
         } = self.host.roster.look().muster();
+        for key in hidden {
+            self.table.on_hidden(key);
+        }
         for key in banned {
             let actions = self.table.ban(key);
             self.carry_out(actions);
@@ -130,6 +134,8 @@ impl ConnectionManager {
                         session.retire();
                     }
                 }
+                Action::Hide(key) => self.host.roster.look().hide_from(key),
+                Action::Show(key) => self.host.roster.look().show_to(&key),
                 Action::Offer { file, session, why } => self.offer(file, session, why),
             }
         }

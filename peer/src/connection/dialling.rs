@@ -19,8 +19,7 @@ use std::time::Instant;
 impl Connections {
     /// An attempt is under way already: one that the table began before it was rebuilt.
     pub fn on_trying(&mut self, key: PublicKey, attempt: Attempt) {
-        let peer = self.peers.entry(key).or_insert_with(Peer::new);
-        peer.paths.on_begun(attempt);
+        self.peer(key).paths.on_begun(attempt);
     }
 
     /// An attempt to reach `key` led to nobody.
@@ -94,7 +93,8 @@ impl Connections {
 }
 
 fn begin(key: PublicKey, peer: &Peer, attempt: Attempt, own: Policy) -> Action {
-    let addresses = peer.addresses.iter().copied();
+    // The newest first: the oldest is the least likely to be right.
+    let addresses = peer.addresses.iter().rev().copied();
     Action::Try {
         attempt,
         key,

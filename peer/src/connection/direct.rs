@@ -2,11 +2,12 @@
 //!
 //! Promises an answer within [`LIMIT`]: the first address at which the peer proved who it is. Addresses of the same
 //! network are tried at once, others [`STAGGER`] apart, so that one that does not answer costs the next one little; whoever
-//! answers with another key is one more address that failed. Nothing of the losers is left behind.
+//! answers with another key is one more address that failed. Nothing of the losers is left behind, here or there: the peer hears
+//! `Hello` over one connection at a time.
 
 use crate::{
     p2p::{
-        greeting::{Greeted, GreetingError, greet},
+        greeting::{Greeted, GreetingError, greet_in_turn},
         wire::Wire,
     },
     storage::BufferPool,
@@ -23,12 +24,14 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpStream, time};
+use tokio::{net::TcpStream, sync::Mutex, time};
 
 /// How long a dial may take, over all addresses.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Time between the beginnings of two attempts (RFC 8305 names 250 ms).
 const STAGGER: Duration = Duration::from_millis(250);
+/// How long an address that answered is waited for, when another one did before: two of the longest round trips.
+const TURN: Duration = Duration::from_secs(1);
 
 /// What a dial needs to know of ourselves.
 #[derive(Clone)]
@@ -62,11 +65,13 @@ pub enum DialError {
 
 /// Dials `key` at all `addresses`.
 pub async fn dial(caller: &Caller, key: &PublicKey, addresses: &[SocketAddr]) -> Result<Greeted, DialError> {
+    let turns = Mutex::new(());
+    let turns = &turns;
     let attempts = staggered(addresses)
         .into_iter()
         .map(|(address, delay)| async move {
             time::sleep(delay).await;
-            let greeted = attempt(caller, key, address).await;
+            let greeted = attempt(caller, key, address, turns).await;
             greeted.map_err(|error| DialError::Failed { address, error })
         });
     let race = first_success(attempts.collect());
@@ -90,7 +95,12 @@ where
     Err(last)
 }
 
-async fn attempt(caller: &Caller, key: &PublicKey, address: SocketAddr) -> Result<Greeted, GreetingError> {
+async fn attempt(
+    caller: &Caller,
+    key: &PublicKey,
+    address: SocketAddr,
+    turns: &Mutex<()>,
+) -> Result<Greeted, GreetingError> {
     let stream = TcpStream::connect(address).await?;
     let wire = Wire::tcp(stream)?;
     let Caller {
@@ -98,13 +108,15 @@ async fn attempt(caller: &Caller, key: &PublicKey, address: SocketAddr) -> Resul
         hello,
         receiving,
     } = caller;
-    greet(
+    greet_in_turn(
         wire,
         identity,
         key,
         Carrier::Tcp,
         hello.clone(),
         receiving.clone(),
+        // Late: the one before is stuck, and this one goes on beside it.
+        time::timeout(TURN, turns.lock()),
     )
     .await
 }

@@ -1,24 +1,29 @@
 //! Peers that peers name: who is told of whom, and what is believed.
 //!
 //! Promises that only peers which are connected now are named, only to peers of the same file, at most [`MAX_HINTS`] at a
-//! time and not more often than [`EVERY`]; and that what others name is a hint for files that are wanted here, of
-//! addresses that can be dialled, as often as an honest peer names it. (Whoever is dialled proves its key.)
+//! time and not more often than [`EVERY`], and that looking for them costs little however much peers talk about; and that what others
+//! name is a hint for files that are wanted here, of addresses that can be dialled, as often as an honest peer names it. (Whoever is
+//! dialled proves its key.)
 
 use super::{
     hint::Hint,
+    peers::Named,
     state::{Action, Connections, SessionId},
 };
 use p2p_shared::{
-    id::{FileHash, PublicKey},
+    id::FileHash,
     protocol::{MAX_HINT_ADDRESSES, MAX_HINTS, PeerHint},
 };
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 /// How often a peer is told of others. A peer that comes hears of them at once.
 pub const EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked who is to be told.
+const LOOK: Duration = Duration::from_secs(1);
 /// What others name more often than this is not looked at.
 const NOT_MORE_OFTEN: Duration = Duration::from_secs(5);
 
@@ -36,6 +41,11 @@ pub struct Introduction {
 impl Connections {
     /// Who is to be told of whom now.
     pub fn introductions(&mut self, now: Instant) -> Vec<Introduction> {
+        if !is_due(self.introduced, LOOK, now) {
+            return Vec::new();
+        }
+        self.introduced = Some(now);
+        let sharers = self.sharers();
         let due: Vec<_> = self
             .sessions
             .iter()
@@ -44,7 +54,12 @@ impl Connections {
         let mut introductions = Vec::new();
         for (session, kept) in due {
             for file in &kept.attached {
-                let peers = self.sharers(file, &kept.key);
+                let others = sharers.get(file).into_iter().flatten();
+                let others = others.filter(|other| **other != *session);
+                let peers: Vec<_> = others
+                    .filter_map(|other| self.hint_of(*other))
+                    .take(MAX_HINTS)
+                    .collect();
                 if !peers.is_empty() {
                     introductions.push(Introduction {
                         session: *session,
@@ -62,18 +77,27 @@ impl Connections {
         introductions
     }
 
-    /// The peers connected that talk about `file` and say where they listen, without `besides`.
-    fn sharers(&self, file: &FileHash, besides: &PublicKey) -> Vec<PeerHint> {
-        let others = self.sessions.iter().filter(|(_, kept)| kept.key != *besides);
-        let sharers = others
-            .filter(|(session, _)| self.is_current(**session))
-            .map(|(_, kept)| kept)
-            .filter(|kept| kept.attached.contains(file) && !kept.listen.is_empty());
-        let hints = sharers.map(|kept| PeerHint {
+    /// The sessions in use, one a peer, whose peers say where they listen, by the files that they talk about.
+    fn sharers(&self) -> HashMap<FileHash, Vec<SessionId>> {
+        let mut sharers: HashMap<_, Vec<_>> = HashMap::new();
+        let listening = self.sessions.iter().filter(|(_, kept)| !kept.listen.is_empty());
+        for (session, kept) in listening.filter(|(session, _)| self.is_current(**session)) {
+            for file in &kept.attached {
+                let of_file = sharers.entry(*file).or_default();
+                // One more than is named: nobody is told of itself.
+                if of_file.len() <= MAX_HINTS {
+                    of_file.push(*session);
+                }
+            }
+        }
+        sharers
+    }
+
+    fn hint_of(&self, session: SessionId) -> Option<PeerHint> {
+        self.sessions.get(&session).map(|kept| PeerHint {
             key: kept.key,
             addresses: kept.listen.iter().copied().take(MAX_HINT_ADDRESSES).collect(),
-        });
-        hints.take(MAX_HINTS).collect()
+        })
     }
 
     /// The peer of `session` names others who share `file`.
@@ -100,7 +124,7 @@ impl Connections {
                 relays: Vec::new(),
             })
         });
-        self.hint(file, hints, now)
+        self.take_hints(file, hints, Named::ByPeer, now)
     }
 }
 
@@ -128,6 +152,8 @@ mod tests {
         },
         event::PathKind,
     };
+
+    use p2p_shared::id::PublicKey;
 
     const FILE: FileHash = FileHash([1; 32]);
 
@@ -170,6 +196,17 @@ mod tests {
         assert_eq!(introductions[0].peers[0].addresses, [address(2)]);
         assert_eq!(table.introductions(now + Duration::from_secs(59)), []);
         assert_eq!(table.introductions(now + EVERY).len(), 2);
+    }
+
+    #[test]
+    fn who_is_to_be_told_of_whom_is_looked_at_once_a_second() {
+        let now = Instant::now();
+        let mut table = table(now);
+        assert_eq!(table.introductions(now), []);
+        table.on_attached(SessionId(1), FILE);
+        table.on_attached(SessionId(2), FILE);
+        assert_eq!(table.introductions(now + Duration::from_millis(900)), []);
+        assert_eq!(table.introductions(now + LOOK).len(), 2);
     }
 
     #[test]

@@ -90,13 +90,7 @@ impl Host {
     /// Tries to reach a peer.
     pub(super) fn reach(&self, target: Target) {
         let Target { attempt, key, .. } = target;
-        {
-            let mut roster = self.roster.look();
-            roster.on_try(key, attempt);
-            if target.policy == Policy::RelayOnly {
-                roster.hide_from(key);
-            }
-        }
+        self.roster.look().on_try(key, attempt);
         let host = self.clone();
         tokio::spawn(async move {
             let trying = host.clone();

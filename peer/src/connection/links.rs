@@ -1,6 +1,6 @@
 //! The sessions with one peer, one a kind of path, and which of them is used.
 //!
-//! Promises that both sides keep the same one of two of a kind ([`Links::verdict`]); that the best one which is heard is
+//! Promises that both sides keep the same one of two of a kind ([`Links::verdict`]), and the new one if the old one is dead; that the best one which is heard is
 //! the current one; that a worse one of ours is let go as soon as a better one is well; and that one which the other side
 //! opened beside a better one is kept: the other side may know that the better one is broken. Names sessions, and does
 //! nothing with them.
@@ -56,6 +56,9 @@ impl Links {
             let keeps_new = if old.dialler == new.dialler {
                 // The same side began twice: it lost the old one.
                 old.session < new.session
+            } else if old.quiet {
+                // Nothing is heard on the old one, and whoever began a new one has none.
+                true
             } else {
                 // Both began at once: the one that the smaller key began is kept, on both sides.
                 (new.dialler == Dialler::Us) == we_are_smaller

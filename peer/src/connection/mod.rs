@@ -2,8 +2,8 @@
 //!
 //! In reading order: the words ([`policy`], [`hint`], `terms`), the ways to one peer ([`path`], [`redial`]), the sessions with one
 //! peer ([`links`]), the table of all ([`state`], `peers`, [`dialling`]), why a path is used ([`reason`]), peers that peers
-//! name ([`gossip`]), dialling itself ([`direct`]), what goes through relays ([`relayed`]), where we are to be found (`whereabouts`) and how holes
-//! are punched ([`punching`]). Around that: the ConnectionManager actor, permanent, which is rebuilt
+//! name ([`gossip`]), dialling itself ([`direct`]), what goes through relays ([`relayed`]), where we are to be found (`whereabouts`, `moves`) and how holes
+//! are punched ([`punching`], `manners`). Around that: the ConnectionManager actor, permanent, which is rebuilt
 //! from what no crash of it can take (`roster`: sessions, dials, bans), and the `host`, who begins sessions beside it.
 
 mod actor;
@@ -15,7 +15,9 @@ mod handle;
 pub mod hint;
 mod host;
 pub mod links;
+mod manners;
 mod messages;
+mod moves;
 pub mod path;
 mod peers;
 pub mod policy;
@@ -112,5 +114,7 @@ pub fn start(supervisor: &mut Supervisor, parts: ConnectionParts) -> ConnectionM
     ConnectionManagerHandle { handle, roster }
 }
 
+#[cfg(test)]
+mod choice_tests;
 #[cfg(test)]
 mod connection_tests;

@@ -14,15 +14,11 @@ use super::{
 use crate::event::PathKind;
 use std::time::{Duration, Instant};
 
+/// Pauses between rounds that look for a better path than the one that is used: those that both sides expect.
+pub use p2p_shared::holepunch::schedule::WAITS as ROUNDS;
+
 /// How long a direct path is waited for before the relay is asked.
 pub const HEAD_START: Duration = Duration::from_millis(500);
-/// Pauses between rounds that look for a better path than the one that is used.
-pub const ROUNDS: [Duration; 4] = [
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-];
 /// How long a peer that does not want us is left alone.
 const LATER: Duration = Duration::from_secs(300);
 

@@ -1,8 +1,8 @@
 //! What is known of each peer: its ways, the wanted files that it may have, its sessions; and who wants what.
 //!
 //! Promises that what is remembered stays within [`Limits`](super::state::Limits), that a peer of no wanted file and
-//! without a session is forgotten, and that where files with different policies are wanted of one peer the stricter one
-//! holds. Pure.
+//! without a session is forgotten, that where files with different policies are wanted of one peer the stricter one
+//! holds, and that whatever other peers name leaves room for those whom a tracker or a ticket names. Pure.
 
 use super::{
     hint::{Hint, RelayAddress},
@@ -21,11 +21,25 @@ use std::{
 
 /// Relays remembered for one peer: it is connected to those of its trackers.
 const RELAYS: usize = 4;
+/// Peers that are remembered as not to learn where we are. With that many, no more are asked through relays only.
+const MOST_HIDDEN: usize = 65_536;
+
+/// Who said where a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// A tracker or a ticket. Those that it names now count more than those that were named before.
+    ByTracker,
+    /// The peer itself.
+    ByItself,
+    /// Some other peer, that nobody vouches for.
+    ByPeer,
+}
 
 /// A peer, as far as the table is concerned.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) addresses: BTreeSet<SocketAddr>,
+    /// The newest last.
+    pub(super) addresses: Vec<SocketAddr>,
     pub(super) relays: BTreeSet<RelayAddress>,
     /// The wanted files that somebody said it has, with the policies of those who want them.
     pub(super) files: BTreeMap<FileHash, Policy>,
@@ -34,18 +48,21 @@ pub(super) struct Peer {
     /// The path that was lost last.
     pub(super) lost: Option<PathKind>,
     pub(super) banned: bool,
+    /// Something was wanted of it through relays only.
+    pub(super) hidden: bool,
 }
 
 impl Peer {
-    pub(super) fn new() -> Self {
+    fn new(hidden: bool) -> Self {
         Self {
-            addresses: BTreeSet::new(),
+            addresses: Vec::new(),
             relays: BTreeSet::new(),
             files: BTreeMap::new(),
             paths: Paths::new(),
             links: Links::default(),
             lost: None,
             banned: false,
+            hidden,
         }
     }
 
@@ -53,8 +70,9 @@ impl Peer {
         self.banned || !self.files.is_empty() || !self.links.is_empty() || self.paths.is_trying()
     }
 
-    /// By which paths it may be used: `own` policy, and those of whoever wants something of it.
+    /// By which paths it may be used: `own` policy, and those of whoever wants something of it, or did through relays only.
     pub(super) fn policy(&self, own: Policy) -> Policy {
+        let own = if self.hidden { Policy::RelayOnly } else { own };
         self.files.values().fold(own, |policy, file| policy.and(*file))
     }
 
@@ -66,16 +84,27 @@ impl Peer {
         }
     }
 
-    /// Remembers new ways to it; each is a new chance.
-    pub(super) fn learn(&mut self, addresses: Vec<SocketAddr>, relays: Vec<RelayAddress>, most: usize) {
+    /// Remembers new ways to it; each is a new chance. Of more addresses than `most` the oldest go; for what other peers name none
+    /// does.
+    pub(super) fn learn(
+        &mut self,
+        addresses: Vec<SocketAddr>,
+        relays: Vec<RelayAddress>,
+        most: usize,
+        by: Named,
+    ) {
         let known = self.addresses.len();
-        let room = most.saturating_sub(known);
-        let new = addresses
-            .into_iter()
-            .filter(|address| !self.addresses.contains(address));
-        let new: BTreeSet<_> = new.collect();
-        self.addresses.extend(new.into_iter().take(room));
-        if self.addresses.len() > known && known > 0 {
+        let mut news = 0;
+        for address in addresses.into_iter().take(most) {
+            let has_room = by != Named::ByPeer || self.addresses.len() < most;
+            if has_room && !self.addresses.contains(&address) {
+                self.addresses.push(address);
+                news += 1;
+            }
+        }
+        let over = self.addresses.len().saturating_sub(most);
+        self.addresses.drain(..over);
+        if news > 0 && known > 0 {
             self.paths.on_address_change();
         }
         for relay in relays {
@@ -109,6 +138,46 @@ impl Reach {
 }
 
 impl Connections {
+    /// What is known of `key`, from now on if it was nothing.
+    pub(super) fn peer(&mut self, key: PublicKey) -> &mut Peer {
+        let hidden = self.hidden.contains_key(&key);
+        self.peers.entry(key).or_insert_with(|| Peer::new(hidden))
+    }
+
+    /// This peer was not to learn where we are before the table was rebuilt.
+    pub fn on_hidden(&mut self, key: PublicKey) {
+        self.hidden.insert(key, None);
+        self.peer(key).hidden = true;
+        self.peers
+            .retain(|other, peer| *other != key || peer.is_worth_keeping());
+    }
+
+    /// `file` is wanted of `key` by paths that `policy` allows. Whoever says that it may come directly after all shows where we are;
+    /// who says nothing in particular does not.
+    pub(super) fn heed(&mut self, key: PublicKey, file: FileHash, policy: Policy) -> Vec<Action> {
+        let because_of = self.hidden.get(&key).copied();
+        let (hidden, action) = match (policy, because_of) {
+            (Policy::RelayOnly, None) => {
+                self.hidden.insert(key, Some(file));
+                (true, Action::Hide(key))
+            }
+            (Policy::DirectOnly | Policy::Sequential, Some(Some(before))) if before == file => {
+                self.hidden.remove(&key);
+                (false, Action::Show(key))
+            }
+            _ => return Vec::new(),
+        };
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.hidden = hidden;
+        }
+        vec![action]
+    }
+
+    /// Whether what is wanted with `policy` may be fetched by `path`, also by what holds for everything.
+    pub(super) fn may_use(&self, policy: Policy, path: PathKind) -> bool {
+        policy.allows(path) && self.policy.allows(path)
+    }
+
     /// `file` is wanted by paths that `policy` allows, and `hints` say who may have it. Repeated with news.
     pub fn want(
         &mut self,
@@ -134,8 +203,12 @@ impl Connections {
                 changed.push(*key);
             }
         }
-        let settled = changed.iter().flat_map(|key| self.settle(key, now));
-        settled.collect()
+        let mut actions = Vec::new();
+        for key in &changed {
+            actions.extend(self.heed(*key, *file, policy));
+        }
+        actions.extend(changed.iter().flat_map(|key| self.settle(key, now)));
+        actions
     }
 
     /// These may have `file`, too. Of no interest if nobody wants it (any more).
@@ -145,34 +218,81 @@ impl Connections {
         hints: impl IntoIterator<Item = Hint>,
         now: Instant,
     ) -> Vec<Action> {
+        self.take_hints(file, hints, Named::ByTracker, now)
+    }
+
+    pub(super) fn take_hints(
+        &mut self,
+        file: FileHash,
+        hints: impl IntoIterator<Item = Hint>,
+        by: Named,
+        now: Instant,
+    ) -> Vec<Action> {
         let Some(policy) = self.wanted.get(&file).copied() else {
             return Vec::new();
         };
         let mut actions = Vec::new();
         for hint in hints {
-            actions.extend(self.learn(file, policy, hint, now));
+            if self.has_place(&file, policy, &hint.key, by) {
+                actions.extend(self.learn(file, policy, hint, by, now));
+            }
         }
         actions.extend(self.try_paths(now));
         actions
     }
 
-    /// Somebody says that a peer has `file`. If it is connected, for another file, and nobody had said so before: an offer.
-    fn learn(&mut self, file: FileHash, policy: Policy, hint: Hint, now: Instant) -> Vec<Action> {
-        let of_file = self.peers.values().filter(|peer| peer.files.contains_key(&file));
-        let crowded = of_file.count() >= self.limits.known_per_file;
-        if hint.key == self.me || (crowded && !self.peers.contains_key(&hint.key)) {
-            return Vec::new();
+    /// Whether one more peer of `file` may be remembered, or is already. For one that a tracker names, the one that failed most goes.
+    fn has_place(&mut self, file: &FileHash, policy: Policy, key: &PublicKey, by: Named) -> bool {
+        let is_full = policy == Policy::RelayOnly && self.hidden.len() >= MOST_HIDDEN;
+        if *key == self.me || (is_full && !self.hidden.contains_key(key)) {
+            return false;
         }
+        if self.peers.contains_key(key) {
+            return true;
+        }
+        let most = self.limits.known_per_file;
+        let of_file = self.peers.values().filter(|peer| peer.files.contains_key(file));
+        let known = of_file.count();
+        match by {
+            Named::ByPeer => known < most / 2,
+            Named::ByTracker | Named::ByItself => known < most || self.forget_worst(file),
+        }
+    }
+
+    /// Forgets whoever of `file` was tried most often in vain; false if nobody was.
+    fn forget_worst(&mut self, file: &FileHash) -> bool {
+        let of_file = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.files.contains_key(file));
+        let vain =
+            of_file.filter(|(_, peer)| !peer.banned && peer.links.is_empty() && !peer.paths.is_trying());
+        let worst = vain.max_by_key(|(_, peer)| peer.paths.failures());
+        let worst = worst.filter(|(_, peer)| peer.paths.failures() > 0);
+        let Some(key) = worst.map(|(key, _)| *key) else {
+            return false;
+        };
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.files.remove(file);
+        }
+        self.peers
+            .retain(|other, peer| *other != key || peer.is_worth_keeping());
+        true
+    }
+
+    /// Somebody says that a peer has `file`. If it is connected, for another file, and nobody had said so before: an offer.
+    fn learn(&mut self, file: FileHash, policy: Policy, hint: Hint, by: Named, now: Instant) -> Vec<Action> {
         let most = self.limits.addresses;
-        let peer = self.peers.entry(hint.key).or_insert_with(Peer::new);
+        let peer = self.peer(hint.key);
         let news = peer.files.insert(file, policy).is_none();
-        peer.learn(hint.addresses, hint.relays, most);
+        peer.learn(hint.addresses, hint.relays, most, by);
         let before = peer.links.current();
-        let mut actions = self.settle(&hint.key, now);
+        let mut actions = self.heed(hint.key, file, policy);
+        actions.extend(self.settle(&hint.key, now));
         // Of another session than before it was offered with all other files.
         let current = self.peers.get(&hint.key).and_then(|peer| peer.links.current());
         let current = current.filter(|current| news && before == Some(*current));
-        if let Some((session, path)) = current.filter(|(_, path)| policy.allows(*path)) {
+        if let Some((session, path)) = current.filter(|(_, path)| self.may_use(policy, *path)) {
             actions.push(self.offer(&hint.key, file, session, path));
         }
         actions
@@ -192,13 +312,16 @@ impl Connections {
         let Some(policy) = self.wanted.get(&file).copied() else {
             return Vec::new();
         };
-        for kept in self
+        let mut actions = Vec::new();
+        let talking = self
             .sessions
             .values()
-            .filter(|kept| kept.attached.contains(&file))
-        {
-            if let Some(peer) = self.peers.get_mut(&kept.key) {
+            .filter(|kept| kept.attached.contains(&file));
+        let talking: Vec<_> = talking.map(|kept| kept.key).collect();
+        for key in talking {
+            if let Some(peer) = self.peers.get_mut(&key) {
                 peer.files.insert(file, policy);
+                actions.extend(self.heed(key, file, policy));
             }
         }
         let having = self
@@ -206,10 +329,9 @@ impl Connections {
             .iter()
             .filter(|(_, peer)| peer.files.contains_key(&file));
         let current = having.filter_map(|(key, peer)| Some((*key, peer.links.current()?)));
-        let current = current.filter(|(_, (_, path))| policy.allows(*path));
-        current
-            .map(|(key, (session, path))| self.offer(&key, file, session, path))
-            .collect()
+        let current = current.filter(|(_, (_, path))| self.may_use(policy, *path));
+        actions.extend(current.map(|(key, (session, path))| self.offer(&key, file, session, path)));
+        actions
     }
 
     /// How the peers of `file` stand.
@@ -237,3 +359,7 @@ impl Connections {
         self.peers.get(key).is_some_and(|peer| peer.banned)
     }
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

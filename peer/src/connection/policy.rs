@@ -31,14 +31,24 @@ impl Policy {
         }
     }
 
-    /// What holds where both are asked for: whatever either of them forbids is forbidden. Two that leave nothing: the first.
+    /// What holds where both are asked for: whatever either of them forbids is forbidden. `DirectOnly` and `RelayOnly`, which leave
+    /// nothing, are `RelayOnly`: an address that was shown cannot be taken back.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Auto, other) => other,
-            (Self::Sequential, Self::DirectOnly | Self::RelayOnly) => other,
-            (one, _) => one,
+            (Self::RelayOnly, _) | (_, Self::RelayOnly) => Self::RelayOnly,
+            (Self::DirectOnly, _) | (_, Self::DirectOnly) => Self::DirectOnly,
+            (Self::Sequential, _) | (_, Self::Sequential) => Self::Sequential,
+            (Self::Auto, Self::Auto) => Self::Auto,
         }
+    }
+
+    /// Whether there is a path that both allow.
+    pub fn agrees_with(self, other: Self) -> bool {
+        !matches!(
+            (self, other),
+            (Self::DirectOnly, Self::RelayOnly) | (Self::RelayOnly, Self::DirectOnly)
+        )
     }
 
     /// As `--policy` has it.
@@ -65,11 +75,18 @@ mod tests {
     const PATHS: [PathKind; 3] = [PathKind::Direct, PathKind::Punched, PathKind::Relayed];
 
     #[test]
-    fn two_policies_together_allow_nothing_that_the_first_forbids() {
+    fn two_policies_together_allow_nothing_that_either_forbids_and_no_order_shows_an_address_that_one_hides()
+    {
         for (one, other) in ALL.into_iter().flat_map(|one| ALL.map(|other| (one, other))) {
-            for path in PATHS {
-                assert!(one.allows(path) || !one.and(other).allows(path));
+            assert_eq!(one.and(other), other.and(one));
+            for path in PATHS.into_iter().filter(|path| one.and(other).allows(*path)) {
+                let both = one.allows(path) && other.allows(path);
+                assert!(both || (!one.agrees_with(other) && path == PathKind::Relayed));
             }
+            let common = PATHS
+                .into_iter()
+                .any(|path| one.allows(path) && other.allows(path));
+            assert_eq!(one.agrees_with(other), common);
         }
     }
 

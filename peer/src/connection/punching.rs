@@ -1,6 +1,7 @@
 //! Paths through NATs: what two peers say to each other through a relay before they punch, and what comes of it.
 //!
-//! Promises one conversation at a time with a peer, at most [`CONVERSATIONS`] in all, each with an end within seconds;
+//! Promises one conversation at a time with a peer, at most [`CONVERSATIONS`] in all and [`ASKED`] that others began, each with an
+//! end within seconds; that probes go only where [`super::manners`] lets them;
 //! that offers of others are answered unless the policy, or a file that is wanted of that very peer through relays only, hides
 //! where we are; and that whoever is at the other end of the hole proves its key before a session begins. When a round
 //! begins is the [schedule](p2p_shared::holepunch::schedule)'s to decide, when it is tried again [`super::path`]'s.
@@ -9,6 +10,7 @@ use super::{
     direct::Caller,
     hint::RelayAddress,
     host::Host,
+    manners::Manners,
     state::Dialler,
     whereabouts::{Whereabouts, look_around},
 };
@@ -33,6 +35,7 @@ use p2p_shared::{
     },
     id::PublicKey,
     protocol::EncodeError,
+    supervision::keep,
 };
 use std::{
     collections::HashMap,
@@ -46,6 +49,8 @@ use tokio::{
 
 /// Conversations about punching at a time.
 const CONVERSATIONS: usize = 64;
+/// So many of them may have been begun by others: keys cost nothing, and who has many must not keep us from punching ourselves.
+const ASKED: usize = 32;
 /// Signals of one peer that wait: an honest one sends three a round.
 const SIGNALS: usize = 8;
 /// How long the other end of a hole may take to prove who it is.
@@ -54,6 +59,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const FIRST_LOOK: Duration = Duration::from_secs(4);
 
 /// What punching is started with.
+#[derive(Clone)]
 pub struct PunchParts {
     /// The UDP port.
     pub udp: UdpHandle,
@@ -96,7 +102,14 @@ pub(super) struct Puncher {
     udp: UdpHandle,
     relays: RelayHandle,
     whereabouts: watch::Receiver<Whereabouts>,
-    conversations: Arc<Mutex<HashMap<PublicKey, mpsc::Sender<PunchSignal>>>>,
+    conversations: Arc<Mutex<HashMap<PublicKey, Talk>>>,
+    manners: Arc<Mutex<Manners>>,
+}
+
+/// A conversation under way, as others find it.
+struct Talk {
+    tell: mpsc::Sender<PunchSignal>,
+    by: Dialler,
 }
 
 /// One conversation; over when dropped.
@@ -117,12 +130,16 @@ impl Puncher {
     pub(super) fn start(parts: PunchParts, relays: RelayHandle) -> Self {
         let (found, whereabouts) = watch::channel(Whereabouts::default());
         let udp = parts.udp.clone();
-        tokio::spawn(look_around(parts, relays.clone(), found));
+        let of_looking = relays.clone();
+        keep("whereabouts", move || {
+            look_around(parts.clone(), of_looking.clone(), found.clone())
+        });
         Self {
             udp,
             relays,
             whereabouts,
             conversations: Arc::default(),
+            manners: Arc::default(),
         }
     }
 
@@ -131,18 +148,21 @@ impl Puncher {
         self.whereabouts.borrow().moves
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PublicKey, mpsc::Sender<PunchSignal>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PublicKey, Talk>> {
         // Only whole entries are put in and taken out.
         self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, key: PublicKey) -> Result<Conversation, NoHole> {
+    /// A conversation with `key`, begun `by` one of both.
+    fn begin(&self, key: PublicKey, by: Dialler) -> Result<Conversation, NoHole> {
         let mut conversations = self.lock();
-        if conversations.len() >= CONVERSATIONS || conversations.contains_key(&key) {
+        let asked = conversations.values().filter(|talk| talk.by == Dialler::Them);
+        let is_full = by == Dialler::Them && asked.count() >= ASKED;
+        if is_full || conversations.len() >= CONVERSATIONS || conversations.contains_key(&key) {
             return Err(NoHole::Busy);
         }
         let (tell, signals) = mpsc::channel(SIGNALS);
-        conversations.insert(key, tell);
+        conversations.insert(key, Talk { tell, by });
         Ok(Conversation {
             puncher: self.clone(),
             key,
@@ -154,23 +174,37 @@ impl Puncher {
     fn pass(&self, from: &PublicKey, signal: PunchSignal) -> Option<PunchSignal> {
         match self.lock().get(from) {
             // One too many is lost, as any signal may be.
-            Some(conversation) => {
-                conversation.try_send(signal).ok();
+            Some(talk) => {
+                talk.tell.try_send(signal).ok();
                 None
             }
             None => Some(signal),
         }
     }
 
-    /// Punches a hole to `key`, asking for it through the first of these relays.
+    /// Aims a round where it may be aimed.
+    fn aim(&self, round: Round) -> Round {
+        // A panic in between leaves counts that are still counts.
+        let mut manners = self.manners.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates = manners.aim(round.candidates, now());
+        Round { candidates, ..round }
+    }
+
+    /// Punches a hole to `key`, asking for it through the first of these relays that takes a word.
     pub(super) async fn reach(
         &self,
         caller: &Caller,
         key: PublicKey,
         at: &[RelayAddress],
     ) -> Result<(Greeted, Dialler), NoHole> {
-        let at = at.first().ok_or(NoHole::NoRelay)?;
-        self.begin(key)?.hold(caller, at, None).await
+        let mut last = NoHole::NoRelay;
+        for relay in at {
+            match self.begin(key, Dialler::Us)?.hold(caller, relay, None).await {
+                Err(error @ NoHole::Signal(_)) => last = error,
+                held => return held,
+            }
+        }
+        Err(last)
     }
 }
 
@@ -195,7 +229,7 @@ impl Conversation {
                 None => schedule.on_tick(now(), &ours),
             };
             if let Some(round) = self.say(caller, at, actions).await? {
-                let punched = self.puncher.udp.punch(round).await?;
+                let punched = self.puncher.udp.punch(self.puncher.aim(round)).await?;
                 return self.greet(caller, punched).await;
             }
             let deadline = schedule.deadline().ok_or(NoHole::NoAnswer)?;
@@ -295,7 +329,7 @@ impl Host {
         let Some(signal) = puncher.pass(&from, signal) else {
             return;
         };
-        let Ok(conversation) = puncher.begin(from) else {
+        let Ok(conversation) = puncher.begin(from, Dialler::Them) else {
             return;
         };
         let host = self.clone();

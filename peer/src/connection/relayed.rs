@@ -10,7 +10,7 @@ use crate::{
         greeting::{Greeted, GreetingError, answer, greet},
         wire::Wire,
     },
-    relay::{Incoming, OpenError, RelayHandle, RelayNews},
+    relay::{Incoming, OpenError, RelayHandle, RelayNews, RelayUrl},
 };
 use p2p_shared::{crypto::handshake::Carrier, id::PublicKey, protocol::Hello};
 use std::time::Duration;
@@ -80,7 +80,10 @@ async fn through(
         caller.receiving.clone(),
     );
     let greeted = time::timeout(DEADLINE, greeting).await;
-    Ok(greeted.map_err(|_| TunnelError::TimedOut)??)
+    Ok(Greeted {
+        relay: Some(at.url.clone()),
+        ..greeted.map_err(|_| TunnelError::TimedOut)??
+    })
 }
 
 /// What we say of ourselves.
@@ -110,6 +113,14 @@ impl Host {
         tokio::spawn(attending).abort_handle()
     }
 
+    /// What holds for a peer that comes to us.
+    fn policy_towards(&self, peer: &PublicKey) -> Policy {
+        match self.roster.look().is_hidden_from(peer) {
+            true => Policy::RelayOnly,
+            false => self.policy,
+        }
+    }
+
     /// As many at a time as there are places for strangers.
     fn meet(&self, incoming: Incoming) {
         let host = self.clone();
@@ -117,24 +128,36 @@ impl Host {
             // Dropped, which the other end sees.
             return;
         }
-        tokio::spawn(async move {
-            let Incoming {
-                peer, tunnel, place, ..
-            } = incoming;
-            let Caller {
-                identity, receiving, ..
-            } = &host.caller;
-            let wire = Wire::new(tunnel, None);
-            let hello = hello(&host.caller, host.policy);
-            let greeting = answer(wire, identity, Carrier::Relay, hello, receiving.clone());
-            match time::timeout(DEADLINE, greeting).await {
-                Ok(Ok(greeted)) => {
-                    drop(place);
-                    host.begin(greeted, Dialler::Them).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "a tunnel did not become a session"),
-                Err(_) => tracing::debug!(%peer, "a tunnel stalled before it became a session"),
+        let Incoming {
+            peer,
+            at,
+            tunnel,
+            place,
+        } = incoming;
+        let wire = Wire::new(tunnel, None);
+        tokio::spawn(async move { host.let_in(peer, at.url, wire, place).await });
+    }
+
+    /// Whoever proves to be `peer` at the other end of `wire`, through `relay`, has a session, and gives its `place` among strangers back.
+    async fn let_in<P>(&self, peer: PublicKey, relay: RelayUrl, wire: Wire, place: P) {
+        let Caller {
+            identity, receiving, ..
+        } = &self.caller;
+        let hello = hello(&self.caller, self.policy_towards(&peer));
+        let greeting = answer(wire, identity, Carrier::Relay, hello, receiving.clone());
+        match time::timeout(DEADLINE, greeting).await {
+            Ok(Ok(greeted)) if greeted.remote == peer => {
+                drop(place);
+                let relay = Some(relay);
+                self.begin(Greeted { relay, ..greeted }, Dialler::Them).await;
             }
-        });
+            Ok(Ok(_)) => tracing::warn!(%peer, "a relay takes another peer for this one"),
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a tunnel did not become a session"),
+            Err(_) => tracing::debug!(%peer, "a tunnel stalled before it became a session"),
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "relayed_tests.rs"]
+mod tests;

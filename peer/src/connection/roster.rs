@@ -66,6 +66,8 @@ pub(super) struct Muster<S> {
     pub guests: Vec<Guest<S>>,
     pub attempts: Vec<(PublicKey, Attempt)>,
     pub banned: Vec<PublicKey>,
+    /// Who is not to learn where we are.
+    pub hidden: Vec<PublicKey>,
 }
 
 impl<S> Default for Roster<S> {
@@ -144,6 +146,11 @@ impl<S: Clone> Roster<S> {
         self.hidden.insert(peer);
     }
 
+    /// This peer may.
+    pub(super) fn show_to(&mut self, peer: &PublicKey) {
+        self.hidden.remove(peer);
+    }
+
     /// Whether it does not.
     pub(super) fn is_hidden_from(&self, peer: &PublicKey) -> bool {
         self.hidden.contains(peer)
@@ -164,6 +171,7 @@ impl<S: Clone> Roster<S> {
             guests: self.sessions.values().cloned().collect(),
             attempts: self.attempts.iter().copied().collect(),
             banned: self.banned.iter().copied().collect(),
+            hidden: self.hidden.iter().copied().collect(),
         }
     }
 }
@@ -227,6 +235,12 @@ mod tests {
         roster.on_begun(session, &theirs, ());
         assert!(roster.is_trying(OTHER, dial), "ours goes on");
         roster.on_failed(OTHER, dial);
+        // A hole is punched from both sides.
+        roster.on_try(OTHER, Attempt::Punch);
+        let path = PathKind::Punched;
+        let session = roster.next_session();
+        roster.on_begun(session, &Origin { path, ..theirs }, ());
+        assert!(!roster.is_trying(OTHER, Attempt::Punch));
         roster.on_failed(PEER, tunnel);
         assert_eq!(roster.muster().attempts, []);
     }
@@ -236,6 +250,9 @@ mod tests {
         let mut roster = Roster::<()>::default();
         roster.hide_from(PEER);
         assert!(roster.is_hidden_from(&PEER) && !roster.is_hidden_from(&OTHER));
+        assert_eq!(roster.muster().hidden, [PEER]);
+        roster.show_to(&PEER);
+        assert!(!roster.is_hidden_from(&PEER));
     }
 
     #[test]

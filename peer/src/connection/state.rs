@@ -2,13 +2,14 @@
 //!
 //! Promises that there is at most one session with a peer a kind of path, that both sides keep the same one when they
 //! dialled each other at once, that everybody who wants a file hears of the session by which a peer of it is to be used
-//! (and of a better one), and that attempts, sessions and what is remembered stay within [`Limits`]. Inputs are `on_*`
+//! (and of a better one), that a peer of which something was wanted through relays only is never dialled, also when nothing is wanted
+//! of it any more, and that attempts, sessions and what is remembered stay within [`Limits`]. Inputs are `on_*`
 //! calls, [`Connections::want`] and [`Connections::ban`]; the answer is a list of [`Action`]s. No socket, no clock, no actor.
 
 use super::{
     links::{Link, Shift, Verdict},
     path::Attempt,
-    peers::Peer,
+    peers::{Named, Peer},
     policy::Policy,
     redial::Redial,
 };
@@ -30,6 +31,9 @@ pub use super::{
 pub struct Limits {
     /// Sessions at a time. Each may hold two serving buffers and some kernel memory.
     pub sessions: usize,
+    /// So many of them may be taken by peers of which nothing is wanted: keys cost nothing, and who has many must not keep us from
+    /// those that we need.
+    pub guests: usize,
     /// Attempts of a kind at a time: enough to find the living among many dead addresses, few enough not to look like a scan.
     pub dials: usize,
     /// Peers remembered for one wanted file; a tracker hands out 50 at a time.
@@ -42,6 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             sessions: 256,
+            guests: 192,
             dials: 16,
             known_per_file: 512,
             addresses: 16,
@@ -81,6 +86,10 @@ pub struct Connections {
     pub(super) peers: BTreeMap<PublicKey, Peer>,
     pub(super) wanted: HashMap<FileHash, Policy>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
+    /// Who is not to learn where we are, and because of which file; nothing: one that is not known any more.
+    pub(super) hidden: BTreeMap<PublicKey, Option<FileHash>>,
+    /// When it was looked last who is to be told of whom.
+    pub(super) introduced: Option<Instant>,
 }
 
 impl Connections {
@@ -95,6 +104,8 @@ impl Connections {
             peers: BTreeMap::new(),
             wanted: HashMap::new(),
             sessions: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            introduced: None,
         }
     }
 
@@ -118,7 +129,7 @@ impl Connections {
 
     /// Never deal with `key` again. The sessions with it, if any, are closed.
     pub fn ban(&mut self, key: PublicKey) -> Vec<Action> {
-        let peer = self.peers.entry(key).or_insert_with(Peer::new);
+        let peer = self.peer(key);
         peer.banned = true;
         peer.links = Default::default();
         let theirs = self.sessions.iter().filter(|(_, kept)| kept.key == key);
@@ -174,20 +185,27 @@ impl Connections {
         });
         match verdict.unwrap_or(Verdict::Keep(None)) {
             Verdict::Redundant => Err(Refusal::Redundant),
-            Verdict::Keep(None) if self.sessions.len() >= self.limits.sessions => Err(Refusal::Full),
+            Verdict::Keep(None) if self.sessions.len() >= self.most_sessions(peer) => Err(Refusal::Full),
             Verdict::Keep(replaced) => Ok(replaced),
+        }
+    }
+
+    /// How many sessions there may be before one more with `peer` is one too many.
+    fn most_sessions(&self, peer: Option<&Peer>) -> usize {
+        match peer.is_some_and(|peer| !peer.files.is_empty()) {
+            true => self.limits.sessions,
+            false => self.limits.guests.min(self.limits.sessions),
         }
     }
 
     fn take_in(&mut self, new: NewSession, now: Instant) -> Vec<Action> {
         let most = self.limits.addresses;
-        let peer = self.peers.entry(new.key).or_insert_with(Peer::new);
-        if let Some(old) = peer.links.insert(new.path, link(&new)) {
-            self.sessions.remove(&old);
-        }
+        let replaced = self.peer(new.key).links.insert(new.path, link(&new));
+        replaced.and_then(|old| self.sessions.remove(&old));
+        let peer = self.peer(new.key);
         if new.path != PathKind::Direct {
             // Where it says it listens is worth a dial.
-            peer.learn(new.listen.clone(), Vec::new(), most);
+            peer.learn(new.listen.clone(), Vec::new(), most, Named::ByItself);
         }
         let kept = Session {
             key: new.key,
@@ -210,7 +228,8 @@ impl Connections {
         peer.paths.on_holding(peer.links.holding(), now);
         let mut actions = Vec::new();
         if let Some((session, path)) = current {
-            let files = peer.files.iter().filter(|(_, policy)| policy.allows(path));
+            let files = peer.files.iter();
+            let files = files.filter(|(_, policy)| own.allows(path) && policy.allows(path));
             let files: Vec<_> = files.map(|(file, _)| *file).collect();
             let offers = files.into_iter().map(|file| self.offer(key, file, session, path));
             actions.extend(offers);
@@ -244,10 +263,11 @@ impl Connections {
             return Vec::new();
         };
         peer.files.insert(file, policy);
-        let current = peer.links.current();
-        let current = current.filter(|(current, path)| *current == session && policy.allows(*path));
-        let offer = current.map(|(session, path)| self.offer(&key, file, session, path));
-        offer.into_iter().collect()
+        let mut actions = self.heed(key, file, policy);
+        let current = self.peers.get(&key).and_then(|peer| peer.links.current());
+        let current = current.filter(|(current, path)| *current == session && self.may_use(policy, *path));
+        actions.extend(current.map(|(session, path)| self.offer(&key, file, session, path)));
+        actions
     }
 
     /// The peer of `session` is done with `file`.

@@ -99,7 +99,7 @@ proptest! {
         let mut table = Connections::new(ME, Limits::default(), Policy::Auto, 0);
         table.set_udp(true);
         let (mut now, mut next) = (Instant::now(), 0);
-        let mut pending = BTreeSet::new();
+        let (mut pending, mut hidden) = (BTreeSet::new(), BTreeSet::new());
         for step in steps {
             match &step {
                 Step::Failed(peer, attempt) => drop(pending.remove(&(key(*peer), Attempt::ALL[*attempt]))),
@@ -115,6 +115,7 @@ proptest! {
                         prop_assert!(!table.is_banned(&key) && key != ME);
                         let policy = table.peers[&key].policy(Policy::Auto);
                         prop_assert!(policy.allows(attempt.path()), "{attempt:?} under {policy:?}");
+                        prop_assert!(!hidden.contains(&key) || attempt == Attempt::Tunnel, "shown by {attempt:?}");
                     }
                     Action::Offer { file, session, .. } => {
                         prop_assert!(table.is_current(session), "an offer of what is not used");
@@ -126,6 +127,8 @@ proptest! {
                         prop_assert!(!table.sessions.contains_key(&session), "closed and kept");
                     }
                     Action::Retire(session) => prop_assert!(!table.is_current(session)),
+                    Action::Hide(key) => prop_assert!(hidden.insert(key), "said twice"),
+                    Action::Show(key) => prop_assert!(hidden.remove(&key), "shown and was not hidden"),
                 }
             }
             for (key, peer) in &table.peers {
@@ -133,7 +136,9 @@ proptest! {
                 let kept = current.is_none_or(|(session, _)| table.sessions.contains_key(&session));
                 prop_assert!(kept, "{key} is used by a session that is not there");
                 let policy = peer.policy(Policy::Auto);
-                prop_assert!(current.is_none_or(|(_, path)| policy.allows(path)) || !peer.files.is_empty());
+                let is_allowed = current.is_none_or(|(_, path)| policy.allows(path));
+                // Whoever is here directly when it is to be hidden from knows where we are.
+                prop_assert!(is_allowed || !peer.files.is_empty() || peer.hidden);
             }
         }
     }

@@ -228,6 +228,7 @@ fn nobody_is_dialled_for_a_file_that_is_not_wanted_any_more() {
 fn dials_and_sessions_stay_within_their_limits() {
     let limits = Limits {
         sessions: 3,
+        guests: 3,
         dials: 2,
         known_per_file: 10,
         addresses: 2,

@@ -43,6 +43,10 @@ pub enum Action {
     },
     /// Use this session for nothing new; it closes itself when what is outstanding has come.
     Retire(SessionId),
+    /// This peer is not to learn where we are, from now on and until the program ends.
+    Hide(PublicKey),
+    /// It may learn that after all.
+    Show(PublicKey),
     /// Tell whoever wants `file` that it may be had over this session.
     Offer {
         /// Which file.

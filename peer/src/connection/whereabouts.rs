@@ -1,10 +1,10 @@
 //! Where others may find our UDP port.
 //!
 //! Promises that what is found is whole as soon as somebody outside was asked, or nobody is left who could be; that it is looked
-//! anew before NATs forget us, within [`GLANCE`] after our own addresses changed, and when a tracker registered us; and that
-//! every address that was not there before is counted as a move. Decides nothing about paths.
+//! anew before NATs forget us, within [`GLANCE`] after our own addresses changed, and when a tracker registered us. What of it is
+//! a move is decided in [`super::moves`]. Decides nothing about paths.
 
-use super::punching::PunchParts;
+use super::{moves::Places, punching::PunchParts};
 use crate::{
     client::{ClientStatus, TrackerStatus, addresses::reachable},
     relay::RelayHandle,
@@ -33,16 +33,8 @@ pub(super) struct Whereabouts {
     pub candidates: Arc<[Candidate]>,
     /// A server outside was asked, or there is none to ask: no more is to be expected soon.
     pub is_whole: bool,
-    /// How often there was an address that had not been there before.
+    /// How often we had moved.
     pub moves: u64,
-}
-
-impl Whereabouts {
-    /// Whether there is an address that `before`, being whole, did not know: one less is no new chance.
-    fn is_new_since(&self, before: &Self) -> bool {
-        let mut now = self.candidates.iter();
-        before.is_whole && now.any(|candidate| !before.candidates.contains(candidate))
-    }
 }
 
 /// Keeps looking as long as somebody wants to know. When our own addresses are others, connections to relays may hang on one that is gone: they are
@@ -50,10 +42,11 @@ impl Whereabouts {
 pub(super) async fn look_around(parts: PunchParts, relays: RelayHandle, found: watch::Sender<Whereabouts>) {
     let mut trackers = parts.client.status();
     let mut own = glance(&parts).await;
+    let mut places = Places::default();
     while !found.is_closed() {
         let known = progress(&trackers.borrow_and_update());
         let mut whereabouts = look(&parts).await;
-        let has_moved = whereabouts.is_new_since(&found.borrow());
+        let has_moved = places.on_look(&whereabouts.candidates, whereabouts.is_whole);
         whereabouts.moves = found.borrow().moves + u64::from(has_moved);
         tracing::debug!(?whereabouts, "where others may find the UDP port");
         found.send_replace(whereabouts);
@@ -169,23 +162,6 @@ fn own(address: SocketAddr) -> Candidate {
 mod tests {
     use super::*;
     use crate::client::{CallError, TrackerUrl};
-
-    fn at(addresses: &[&str], is_whole: bool) -> Whereabouts {
-        let candidates = addresses.iter().map(|address| own(address.parse().unwrap()));
-        Whereabouts {
-            candidates: candidates.collect(),
-            is_whole,
-            moves: 0,
-        }
-    }
-
-    #[test]
-    fn we_moved_when_an_address_came_and_not_when_one_went_or_was_looked_for_the_first_time() {
-        let (one, two) = (["192.0.2.1:1"], ["192.0.2.1:1", "192.0.2.2:1"]);
-        assert!(at(&two, true).is_new_since(&at(&one, true)));
-        assert!(!at(&one, true).is_new_since(&at(&two, true)));
-        assert!(!at(&two, true).is_new_since(&at(&one, false)));
-    }
 
     #[test]
     fn a_tracker_is_waited_for_until_it_registered_us_or_failed_to() {

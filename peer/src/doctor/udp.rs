@@ -3,6 +3,7 @@
 use super::{Check, Examination, Finding, State};
 use crate::{
     client::addresses,
+    connection::Policy,
     udp::{
         Observation, ObserveError, StunServer,
         mapping::{Mapped, MappingStatus},
@@ -27,6 +28,15 @@ pub(super) struct UdpFound {
 
 impl Examination<'_> {
     pub(super) async fn udp(&self) -> UdpFound {
+        if self.with.policy == Policy::RelayOnly {
+            let why = "nothing goes over UDP: the policy is relay-only";
+            self.tell(Finding::skipped(Check::Udp, why));
+            return UdpFound {
+                nat: NatKind::Unknown,
+                is_open: false,
+                is_mapped: false,
+            };
+        }
         let (nat, mapping) = tokio::join!(self.nat(), self.mapping());
         let is_mapped = matches!(&mapping, MappingStatus::Mapped(Mapped { tcp: Some(_), .. }));
         self.tell(mapping_finding(&mapping, nat));

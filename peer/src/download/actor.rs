@@ -142,7 +142,7 @@ impl DownloadCoordinator {
     /// Tells the table of connections what we want, until it has heard.
     pub(super) fn want(&self) {
         let (connections, file) = (self.parts.connections.clone(), self.file());
-        let policy = self.spec.policy;
+        let policy = self.kept.wish.policy();
         let (hints, owner) = (
             self.spec.seeders.clone(),
             self.itself.clone().recipient::<SwarmEvent>(),

@@ -5,7 +5,7 @@ use super::{
     aim::standing,
     chunks::Arrival,
     kept::now,
-    messages::{HashesFound, JobFinished, JobOpened, MorePeers, PeersFound, StopDownload},
+    messages::{HashesFound, JobFinished, JobOpened, MorePeers, PeersFound, StopDownload, WantAgain},
     source::Room,
     state::Action,
     status::Stage,
@@ -229,6 +229,14 @@ impl Handler<MorePeers> for DownloadCoordinator {
         let room = MAX_SEEDERS.saturating_sub(known.len());
         let new = peers.into_iter().filter(|peer| !known.contains(&peer.key));
         self.spec.seeders.extend(new.take(room));
+        self.want();
+    }
+}
+
+impl Handler<WantAgain> for DownloadCoordinator {
+    type Result = ();
+    fn handle(&mut self, _: WantAgain, _ctx: &mut Self::Context) {
+        fail_point!("DownloadCoordinator::WantAgain");
         self.want();
     }
 }

@@ -2,11 +2,15 @@
 
 use super::{
     actor::DownloadCoordinator,
-    messages::{MorePeers, PauseDownload, ResumeDownload, StopDownload},
+    messages::{MorePeers, PauseDownload, ResumeDownload, StopDownload, WantAgain},
     status::{DownloadStatus, Stage},
     wish::Wish,
 };
-use crate::{connection::Hint, error::Failure, event::Done};
+use crate::{
+    connection::{Hint, Policy},
+    error::Failure,
+    event::Done,
+};
 use p2p_shared::{
     id::FileHash,
     supervision::{CallError, Handle, Life, Outcome},
@@ -75,6 +79,12 @@ impl DownloadHandle {
     /// Tells it of peers that are said to have it.
     pub async fn more_peers(&self, peers: Vec<Hint>) -> Result<(), CallError> {
         self.handle.call(MorePeers(peers)).await
+    }
+
+    /// Comes by paths that `policy` allows from now on; across crashes of its actor, too.
+    pub async fn set_policy(&self, policy: Policy) -> Result<(), CallError> {
+        self.wish.set_policy(policy);
+        heard(self.handle.call(WantAgain).await)
     }
 
     /// Stands still until told to go on; across crashes of its actor, too.

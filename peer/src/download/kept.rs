@@ -61,7 +61,7 @@ impl Kept {
             began: now(),
             fetched: Mutex::default(),
             banned: Mutex::default(),
-            wish: Arc::new(Wish::new(spec.paused)),
+            wish: Arc::new(Wish::new(spec.paused, spec.policy)),
         }
     }
 

@@ -25,6 +25,11 @@ pub(super) struct ResumeDownload;
 #[rtype(result = "()")]
 pub(super) struct MorePeers(pub Vec<Hint>);
 
+/// By which paths it may come, or who has it, is not what it was: tell the table of connections.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct WantAgain;
+
 /// End, keeping what is on the disk (the answer is the job, if it was open); `leave`: tell trackers that nothing of it is here any more.
 #[derive(Message)]
 #[rtype(result = "Option<Arc<Job>>")]

@@ -17,7 +17,11 @@ impl Owed {
     /// `session` goes, and owes these.
     pub fn insert(&mut self, session: SessionId, peer: PublicKey, chunks: HashSet<ChunkIndex>) {
         if !chunks.is_empty() {
-            self.sessions.insert(session, (peer, chunks));
+            let (_, owed) = self
+                .sessions
+                .entry(session)
+                .or_insert_with(|| (peer, HashSet::new()));
+            owed.extend(chunks);
         }
     }
 
@@ -41,5 +45,21 @@ impl Owed {
     /// Nothing is owed any more.
     pub fn clear(&mut self) {
         self.sessions.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_goes_twice_owes_what_it_owed_both_times() {
+        let (session, peer) = (SessionId(1), PublicKey([1; 32]));
+        let mut owed = Owed::default();
+        owed.insert(session, peer, HashSet::from([ChunkIndex(1)]));
+        owed.insert(session, peer, HashSet::from([ChunkIndex(2)]));
+        let both = HashSet::from([ChunkIndex(1), ChunkIndex(2)]);
+        assert_eq!(owed.take(session), Some((peer, both)));
+        assert_eq!(owed.take(session), None);
     }
 }

@@ -85,7 +85,11 @@ impl DownloadCoordinator {
                 self.attach(session);
             }
             Joined::Next => self.attach(session),
-            Joined::Back => self.switch(peer),
+            Joined::Back => {
+                // What it holds may have come while it was going, and nobody told its peer that we want something.
+                self.show_interest(peer, id, Role::Coming);
+                self.switch(peer);
+            }
         }
     }
 

@@ -1,9 +1,13 @@
 //! What the owner of a download wants of it: kept beside the actor, so that no crash of it forgets.
 //!
-//! Promises that a pause holds for every later life of the actor, and that after a stop no job is opened any more, so that what is
+//! Promises that a pause and a policy hold for every later life of the actor, and that after a stop no job is opened any more, so that what is
 //! removed does not come back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::connection::Policy;
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// What the owner wants.
@@ -11,15 +15,18 @@ use tokio::sync::{Mutex, MutexGuard};
 pub(super) struct Wish {
     paused: AtomicBool,
     stopped: AtomicBool,
+    /// By which paths it may come.
+    policy: RwLock<Policy>,
     /// Held while the job on disk is being opened.
     opening: Mutex<()>,
 }
 
 impl Wish {
-    pub(super) fn new(paused: bool) -> Self {
+    pub(super) fn new(paused: bool, policy: Policy) -> Self {
         Self {
             paused: AtomicBool::new(paused),
             stopped: AtomicBool::new(false),
+            policy: RwLock::new(policy),
             opening: Mutex::new(()),
         }
     }
@@ -32,6 +39,17 @@ impl Wish {
     /// Whether it is to stand still.
     pub(super) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::SeqCst)
+    }
+
+    /// By these paths from now on.
+    pub(super) fn set_policy(&self, policy: Policy) {
+        // One value is written whole.
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// By which paths it may come.
+    pub(super) fn policy(&self) -> Policy {
+        *self.policy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// End.
@@ -58,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_stopped_opens_nothing_any_more_and_waits_for_what_it_was_opening() {
-        let wish = Wish::new(false);
+        let wish = Wish::new(false, Policy::Auto);
         let opening = wish.begin_opening().now_or_never().unwrap();
         assert!(opening.is_some());
         wish.stop();

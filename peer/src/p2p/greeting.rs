@@ -8,7 +8,7 @@ use super::{
     session::close::{CloseReason, Violation},
     wire::{RecordReader, Sink, Source, Wire, reason},
 };
-use crate::{event::PathKind, storage::BufferPool};
+use crate::{event::PathKind, relay::RelayUrl, storage::BufferPool};
 use p2p_shared::{
     crypto::{
         handshake::{
@@ -60,6 +60,8 @@ pub struct Greeted {
     pub address: Option<SocketAddr>,
     /// By which kind of path.
     pub path: PathKind,
+    /// The relay that it is reached through, if it is.
+    pub relay: Option<RelayUrl>,
     pub(crate) reader: RecordReader,
     pub(crate) sink: Sink,
     pub(crate) sealer: Sealer,
@@ -77,12 +79,28 @@ pub fn hello(listen: Vec<SocketAddr>) -> Hello {
 
 /// Our side of a connection that we dialled to `remote`.
 pub async fn greet(
+    wire: Wire,
+    identity: &Identity,
+    remote: &PublicKey,
+    carrier: Carrier,
+    hello: Hello,
+    pool: BufferPool,
+) -> Result<Greeted, GreetingError> {
+    let at_once = std::future::ready(());
+    greet_in_turn(wire, identity, remote, carrier, hello, pool, at_once).await
+}
+
+/// The same, of several connections to the same peer of which one is to be kept: once the peer is known to be there, it waits for its
+/// `turn`, and holds what that brings until it is greeted or not. The peer takes each connection over which we say `Hello` for one that we
+/// keep.
+pub async fn greet_in_turn<T>(
     mut wire: Wire,
     identity: &Identity,
     remote: &PublicKey,
     carrier: Carrier,
     hello: Hello,
     pool: BufferPool,
+    turn: impl Future<Output = T>,
 ) -> Result<Greeted, GreetingError> {
     let mut initiator = Initiator::new(identity, remote, carrier)?;
     write_message(&mut wire.sink, &initiator.first_message()?).await?;
@@ -92,6 +110,7 @@ pub async fn greet(
         mut opener,
         remote,
     } = initiator.finish(&answer)?;
+    let _turn = turn.await;
     say_hello(&mut wire.sink, &mut sealer, hello).await?;
     let (header, mut body) = read_first_record(&mut wire.source).await?;
     let plaintext = opener.open(header, &mut body).map_err(not_opened)?;
@@ -131,6 +150,7 @@ impl Greeted {
             hello,
             address: wire.address,
             path: PathKind::of(carrier),
+            relay: None,
             reader: RecordReader::new(wire.source, keys.opener, pool),
             sink: wire.sink,
             sealer: keys.sealer,

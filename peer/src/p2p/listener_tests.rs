@@ -8,7 +8,14 @@ use crate::{
         testing::{identity, pool},
     },
 };
-use p2p_shared::id::PublicKey;
+use p2p_shared::{
+    crypto::{
+        handshake::{Responder, Unproven},
+        record::RECORD_HEADER,
+    },
+    id::PublicKey,
+    protocol::{PeerMessage, encode},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
@@ -128,4 +135,45 @@ async fn a_stranger_that_stalls_is_sent_away_in_time() {
     stream.read_to_end(&mut rest).await.ok();
     assert!(began.elapsed() <= DEADLINE, "{:?}", began.elapsed());
     assert_eq!(rest, b"");
+}
+
+/// Answers a dialler at `listener`, up to where it says who it is.
+async fn half_greeted(listener: &TcpListener) -> (TcpStream, Unproven) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut responder = Responder::new(&identity(2), Carrier::Tcp).unwrap();
+    let mut first = vec![0; stream.read_u16().await.unwrap().into()];
+    stream.read_exact(&mut first).await.unwrap();
+    responder.read_first(&first).unwrap();
+    let (second, keys) = responder.finish().unwrap();
+    stream.write_u16(second.len() as u16).await.unwrap();
+    stream.write_all(&second).await.unwrap();
+    (stream, keys)
+}
+
+/// A session begins there over each connection on which it hears `Hello`, and the last one counts: two would end both.
+#[tokio::test]
+async fn a_peer_that_answers_at_two_addresses_hears_hello_at_one() {
+    let doors = [(); 2].map(|()| bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap());
+    let addresses = doors.each_ref().map(|door| door.local_addr().unwrap());
+    let dialling = tokio::spawn(async move { dial(&caller(1), &identity(2).public_key(), &addresses).await });
+    let one = half_greeted(&doors[0]).await;
+    let other = half_greeted(&doors[1]).await;
+    let (mut said, mut unsaid) = (one, other);
+    let (mut here, mut there) = ([0], [0]);
+    tokio::select! {
+        first = said.0.peek(&mut here) => assert_eq!(first.unwrap(), 1),
+        second = unsaid.0.peek(&mut there) => {
+            assert_eq!(second.unwrap(), 1);
+            std::mem::swap(&mut said, &mut unsaid);
+        }
+    }
+    let mut record = vec![0; RECORD_HEADER];
+    encode(&PeerMessage::Hello(hello(Vec::new())), &mut record).unwrap();
+    said.1.sealer.seal(&mut record).unwrap();
+    said.0.write_all(&record).await.unwrap();
+    dialling.await.unwrap().unwrap();
+    let mut heard = Vec::new();
+    // A reset is an end, too.
+    unsaid.0.read_to_end(&mut heard).await.ok();
+    assert_eq!(heard, b"");
 }

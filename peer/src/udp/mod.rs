@@ -38,11 +38,11 @@ use std::{net::SocketAddr, sync::Arc};
 type Fingerprint = [u8; 32];
 
 /// Opens the UDP port beside the TCP listener, under `supervisor`, and has `mapper` ask the router for both. When it is stopped, what
-/// was said last is delivered and the router gets its ports back.
+/// was said last is delivered and the router gets its ports back. Without a listener there is no port either: who hides has none.
 ///
 /// # Panics
 /// Outside of the actors' thread (that of a [`system`](p2p_shared::supervision::system)).
-pub fn start(supervisor: &mut Supervisor, listener: SocketAddr, mapper: Option<Mapper>) -> UdpHandle {
+pub fn start(supervisor: &mut Supervisor, listener: Option<SocketAddr>, mapper: Option<Mapper>) -> UdpHandle {
     let port = Arc::new(Port::open(listener, mapper));
     let (kept, at_end) = (Arc::clone(&port), Arc::clone(&port));
     let spec = ChildSpec::new("UdpKeeper", move |_| UdpKeeper::new(Arc::clone(&kept)));

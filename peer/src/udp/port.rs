@@ -23,8 +23,8 @@ const GOODBYES: Duration = Duration::from_millis(500);
 
 /// The port. One a program.
 pub(super) struct Port {
-    /// The TCP listener beside it.
-    listener: SocketAddr,
+    /// The TCP listener beside it. Nothing: it is never opened.
+    listener: Option<SocketAddr>,
     line: watch::Sender<Option<Arc<Line>>>,
     mapping: watch::Sender<MappingStatus>,
     mapper: Option<Mapper>,
@@ -41,7 +41,7 @@ struct Tasks {
 
 impl Port {
     /// Opens it. Without a socket there is no punching; the keeper tries again.
-    pub(super) fn open(listener: SocketAddr, mapper: Option<Mapper>) -> Self {
+    pub(super) fn open(listener: Option<SocketAddr>, mapper: Option<Mapper>) -> Self {
         let port = Self {
             listener,
             line: watch::Sender::new(None),
@@ -66,11 +66,11 @@ impl Port {
     /// Starts what does not run (any more).
     pub(super) fn tend(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if tasks.is_closed {
+        let Some(listener) = self.listener.filter(|_| !tasks.is_closed) else {
             return;
-        }
+        };
         if !runs(tasks.door.as_ref()) {
-            match self.reopen() {
+            match self.reopen(listener) {
                 Ok(line) => {
                     tasks.door = Some(tokio::spawn(async move { line.welcome().await }));
                 }
@@ -81,16 +81,16 @@ impl Port {
             && let (Some(mapper), Some(line)) = (&self.mapper, self.line())
             && let Ok(udp) = line.endpoint.local_addr()
         {
-            let (mapper, status, tcp) = (mapper.clone(), self.mapping.clone(), self.listener);
+            let (mapper, status, tcp) = (mapper.clone(), self.mapping.clone(), listener);
             tasks.mapper = Some(tokio::spawn(async move { mapper.keep(tcp, udp, &status).await }));
         }
     }
 
-    fn reopen(&self) -> io::Result<Arc<Line>> {
+    fn reopen(&self, listener: SocketAddr) -> io::Result<Arc<Line>> {
         let last = self.line().and_then(|line| line.endpoint.local_addr().ok());
         // Its socket has to be gone before the next one is bound.
         self.line.send_replace(None);
-        let line = Arc::new(Line::open(bind::beside(last.unwrap_or(self.listener))?)?);
+        let line = Arc::new(Line::open(bind::beside(last.unwrap_or(listener))?)?);
         self.line.send_replace(Some(Arc::clone(&line)));
         Ok(line)
     }
@@ -136,7 +136,7 @@ impl Port {
 
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Port({})", self.listener)
+        write!(f, "Port({:?})", self.listener)
     }
 }
 

@@ -76,6 +76,8 @@ impl Actor for PeerSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // The first ping, before anything else could hold up its answer.
+        self.tick(ctx);
         ctx.run_interval(TICK, |session, ctx| {
             fail_point!("PeerSession::Tick");
             session.tick(ctx);
@@ -289,14 +291,11 @@ impl Handler<AttachFile> for PeerSession {
 /// What we hold of a file can be read from now on.
 impl Handler<ServeFile> for PeerSession {
     type Result = ();
-    fn handle(&mut self, ServeFile { file, shared }: ServeFile, ctx: &mut Self::Context) {
+    fn handle(&mut self, ServeFile { file, shared }: ServeFile, _ctx: &mut Self::Context) {
         fail_point!("PeerSession::ServeFile");
         let held = shared.held();
         self.opened.insert(file, shared);
-        for chunk in held.ones() {
-            let actions = self.state.have(file, chunk);
-            self.carry_out(actions, ctx);
-        }
+        self.state.have_all(file, held.ones());
     }
 }
 
@@ -389,6 +388,7 @@ impl Handler<DescribeSession> for PeerSession {
             peer: about.peer,
             path: about.path,
             address: about.address,
+            relay: about.relay.clone(),
             listen: about.listen.clone(),
             dialled: about.dialler == Dialler::Us,
             agent: about.agent.clone(),

@@ -17,6 +17,7 @@ use crate::{
     connection::state::{Dialler, SessionId},
     event::PathKind,
     p2p::shelf::Shared,
+    relay::RelayUrl,
 };
 use actix::{Addr, Recipient};
 use p2p_shared::{
@@ -45,6 +46,8 @@ pub struct About {
     pub path: PathKind,
     /// The other end of the connection.
     pub address: Option<SocketAddr>,
+    /// The relay that it goes through, if it does.
+    pub relay: Option<RelayUrl>,
     /// Where the peer listens: what it said, with the address it is seen at where it said "here".
     pub listen: Vec<SocketAddr>,
     /// The peer's software.

@@ -4,7 +4,10 @@
 //! a session is [`SessionNews::Closed`], however it ends.
 
 use super::close::CloseReason;
-use crate::{connection::state::SessionId, download::source::Room, event::PathKind, storage::ReceivedChunk};
+use crate::{
+    connection::state::SessionId, download::source::Room, event::PathKind, relay::RelayUrl,
+    storage::ReceivedChunk,
+};
 use p2p_shared::{
     bitfield::Bitfield,
     id::{ChunkHash, ChunkIndex, FileHash, PublicKey},
@@ -138,6 +141,8 @@ pub struct SessionInfo {
     pub path: PathKind,
     /// The other end of the connection.
     pub address: Option<SocketAddr>,
+    /// The relay that it goes through, if it does.
+    pub relay: Option<RelayUrl>,
     /// Where the peer says it listens.
     pub listen: Vec<SocketAddr>,
     /// Whether we dialled.

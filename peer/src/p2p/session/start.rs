@@ -57,6 +57,7 @@ pub fn start(greeted: Greeted, session: SessionId, dialler: Dialler, parts: &Ses
         dialler,
         path: greeted.path,
         address: greeted.address,
+        relay: greeted.relay.clone(),
         listen: listening(&greeted.hello.listen, greeted.address),
         agent: greeted.hello.agent.clone(),
     });

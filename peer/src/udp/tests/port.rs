@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 fn with_port(test: impl AsyncFnOnce(&UdpHandle)) {
     system(2).unwrap().block_on(async {
         let mut supervisor = Supervisor::new();
-        let udp = start(&mut supervisor, "127.0.0.1:0".parse().unwrap(), None);
+        let udp = start(&mut supervisor, Some("127.0.0.1:0".parse().unwrap()), None);
         test(&udp).await;
         supervisor.stop(Duration::from_secs(10)).await;
         assert_eq!(udp.address(), None, "closed");
@@ -52,5 +52,17 @@ fn servers_are_asked_side_by_side_and_answer_in_order() {
             asked.elapsed() < Duration::from_secs(12),
             "one after the other takes 24 s"
         );
+    });
+}
+
+#[test]
+fn who_has_no_listener_has_no_port() {
+    system(2).unwrap().block_on(async {
+        let mut supervisor = Supervisor::new();
+        let udp = start(&mut supervisor, None, None);
+        // Also when somebody sees to it that everything runs.
+        udp.port.tend();
+        assert_eq!((udp.address(), udp.certificate()), (None, None));
+        supervisor.stop(Duration::from_secs(10)).await;
     });
 }
