@@ -229,6 +229,9 @@ pub struct PeerStatus {
     pub identity: IdentityInfo,
     /// Where other peers connect to.
     pub listen: SocketAddr,
+    /// By which paths it reaches others.
+    #[serde(default)]
+    pub policy: Policy,
     /// How each tracker stands.
     pub trackers: Vec<TrackerInfo>,
     /// The peers it is connected with.
@@ -263,6 +266,9 @@ pub struct SessionLine {
     pub reason: String,
     /// Where it is.
     pub address: Option<SocketAddr>,
+    /// The relay that it is reached through, if it is.
+    #[serde(default)]
+    pub relay: Option<String>,
     /// Its software.
     pub agent: String,
     /// Files that the session is about.

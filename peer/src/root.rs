@@ -157,7 +157,7 @@ async fn start_children(
     let client = client::start(supervisor, &config.tracker, identity.clone(), told.clone())?;
     // Who hides has no port to be let in at.
     let mapper = (config.udp.port_mapping && !is_hidden).then(Mapper::default);
-    let udp = udp::start(supervisor, listen, mapper);
+    let udp = udp::start(supervisor, Some(listen).filter(|_| !is_hidden), mapper);
     let receiving = BufferPool::new(DEFAULT_POOL);
     let reachable = told.addresses(&config.tracker.urls).await;
     let relays = start_relays(config, &client);

@@ -101,11 +101,12 @@ fn print(lines: &[Line<'_>], output: &mut Output) -> Result<(), Failure> {
 fn row(line: &Line<'_>) -> Vec<String> {
     let session = line.session;
     let address = session.address.map(|address| address.to_string());
+    let at = address.or_else(|| session.relay.clone());
     let rtt = session.rtt_ms.map(|rtt| format!("{rtt:.1} ms"));
     vec![
         line.id.to_string(),
         session.path.as_str().to_owned(),
-        address.unwrap_or_else(|| "-".to_owned()),
+        at.unwrap_or_else(|| "-".to_owned()),
         rtt.unwrap_or_else(|| "-".to_owned()),
         format::rate(line.down),
         format::rate(line.up),
@@ -129,6 +130,7 @@ mod tests {
             path: PathKind::Direct,
             reason: "it answered first".into(),
             address: None,
+            relay: Some("wss://relay.example/relay".to_owned()),
             agent: "evil\u{1b}[31m".into(),
             files: 1,
             received,

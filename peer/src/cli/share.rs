@@ -3,6 +3,7 @@
 use super::{absolute, output::Output, progress::Display, reach::Reached, signal::Signals};
 use crate::{
     config::{Role, Settings, flags::PeerFlags},
+    connection::Policy,
     error::Failure,
     event::{self, EventSink},
     operation::ShareRequest,
@@ -47,7 +48,12 @@ pub(super) async fn run(settings: &Settings, args: ShareArgs, output: &mut Outpu
         skip_unreadable: args.skip_unreadable || settings.file.share.skip_unreadable.unwrap_or(false),
         trackers: config.tracker.urls.clone(),
     };
+    let policy = config.policy;
     let reached = signals.while_beginning(Reached::or_start(config)).await?;
+    if let Err(failure) = check_policy(&reached, policy).await {
+        reached.end().await?;
+        return Err(failure);
+    }
     let seeding = Cell::new(false);
     let ended = {
         let mut display = Display::new(output);
@@ -64,6 +70,21 @@ pub(super) async fn run(settings: &Settings, args: ShareArgs, output: &mut Outpu
     };
     let left = signals.while_ending(reached.end()).await;
     ended.and(left)
+}
+
+/// A peer that runs shares by its own policy: who hides with one share and is shown with the next does not hide.
+async fn check_policy(reached: &Reached, said: Policy) -> Result<(), Failure> {
+    match reached.status().await? {
+        Some(running) if said != Policy::default() && said != running.policy => Err(Failure::usage(format!(
+            "the peer that runs on this data folder (process {}) has the policy {}, not {}, and a share cannot have another; \
+             start it with --policy {}, or share from another data folder",
+            running.pid,
+            running.policy.as_str(),
+            said.as_str(),
+            said.as_str()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Shares, and in a peer of this process goes on seeding.

@@ -43,8 +43,9 @@ impl Orders {
             policy: request.policy,
             selection: &request.selection,
         };
-        let sought = self.seek(question, &sink).await?;
+        let mut sought = self.seek(question, &sink).await?;
         let file = sought.manifest.hash;
+        sought.policy = self.policy_for(&file, request.policy)?;
         let was_share = self.is_share(&file).await?;
         self.warn_of_left(&file, &request.output, &sink).await?;
         if was_share && let Some(done) = self.copy(&sought, &request.output, &sink).await? {
@@ -60,7 +61,7 @@ impl Orders {
         self.parts.book.set(file, &all).await?;
         let was_paused = self.is_paused(&file);
         let aim = Aim::Files(sought.selection.clone());
-        self.set_policy(file, request.policy).await?;
+        self.set_policy(file, sought.policy).await?;
         let fetch = self.fetch(&sought, request.output, aim, sink).await?;
         if was_paused {
             // Who asks for it wants it to go on.
@@ -140,7 +141,10 @@ impl Orders {
         });
         let fetch = fetch.await?;
         let fetch = elsewhere(fetch, wished.as_deref())?;
-        // It may have been under way without them. No answer: it is over, or being rebuilt, and looks for peers by itself.
+        // It may have been under way otherwise, and without them. No answer: it is over, or being rebuilt, and wants again by itself.
+        if fetch.aim != Aim::Index {
+            fetch.handle.set_policy(policy).await.ok();
+        }
         fetch.handle.more_peers(hints).await.ok();
         fetch.listen(sink, Phase::Connecting);
         Ok(fetch)

@@ -231,6 +231,7 @@ impl Orders {
             uptime_seconds: self.parts.started.elapsed().as_secs(),
             identity: self.id()?,
             listen: online.listen,
+            policy: online.policy,
             trackers,
             sessions: self.sessions().await?,
             shares: self.list().await?,
@@ -295,6 +296,7 @@ fn session_line(session: &SessionInfo) -> SessionLine {
             .unwrap_or("another session with it is used")
             .to_owned(),
         address: session.address,
+        relay: session.relay.as_ref().map(ToString::to_string),
         agent: session.agent.clone(),
         files: session.files.len(),
         received: session.received,

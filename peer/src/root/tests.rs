@@ -311,3 +311,74 @@ fn trackers_that_know_of_a_share_are_not_forgotten_when_it_is_fetched() {
         peer.shutdown().await.unwrap();
     });
 }
+
+#[test]
+fn a_policy_that_leaves_no_path_is_refused() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letter.txt");
+        fs::write(&path, "dear").unwrap();
+        let sharer = start(&folder.path().join("sharer")).await;
+        let line = share(&sharer, &path).await;
+        let config = Config {
+            policy: Policy::DirectOnly,
+            ..Config::loopback(&folder.path().join("fetcher"))
+        };
+        let fetcher = Peer::start(config).await.unwrap();
+        let request = GetRequest {
+            policy: Policy::RelayOnly,
+            ..get_of(&line.ticket, &folder.path().join("output"))
+        };
+        let failure = fetcher.get(request, event::channel().0).await.unwrap_err();
+        assert_eq!(failure.exit_code(), 2, "{failure}");
+        fetcher.shutdown().await.unwrap();
+        sharer.shutdown().await.unwrap();
+    });
+}
+
+/// Without a relay nothing comes through relays only.
+#[test]
+fn what_was_to_come_through_relays_only_does_until_somebody_says_otherwise_and_then_it_does_at_once() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letter.txt");
+        fs::write(&path, "dear").unwrap();
+        let sharer = start(&folder.path().join("sharer")).await;
+        let config = Config {
+            mode: Mode::Resume,
+            ..Config::loopback(&folder.path().join("fetcher"))
+        };
+        let fetcher = Peer::start(config).await.unwrap();
+        let line = share(&sharer, &path).await;
+        let request = |policy, timeout| GetRequest {
+            policy,
+            timeout,
+            ..get_of(&line.ticket, &folder.path().join("output"))
+        };
+        let (sink, mut events) = event::channel();
+        let hidden = fetcher.get(request(Policy::RelayOnly, 60), sink);
+        let by_word = async {
+            // It is under way.
+            while events.next().await.is_some() {
+                if fetcher.policy_of(&line.hash) == Policy::RelayOnly {
+                    break;
+                }
+            }
+            let failure = fetcher.get(request(Policy::Auto, 1), event::channel().0).await;
+            assert_eq!(failure.unwrap_err().exit_code(), 4, "nobody said otherwise");
+            assert_eq!(fetcher.policy_of(&line.hash), Policy::RelayOnly);
+            fetcher
+                .get(request(Policy::DirectOnly, 60), event::channel().0)
+                .await
+                .unwrap();
+        };
+        let (first, ()) = tokio::join!(hidden, by_word);
+        assert_eq!(first.unwrap().bytes_by_path.direct, 4, "it is the same download");
+        assert_eq!(
+            fs::read(folder.path().join("output/letter.txt")).unwrap(),
+            b"dear"
+        );
+        fetcher.shutdown().await.unwrap();
+        sharer.shutdown().await.unwrap();
+    });
+}
