@@ -30,7 +30,7 @@ struct Side {
 
 impl Side {
     fn new(number: u8, supervisor: &mut Supervisor) -> Self {
-        let listener = "127.0.0.1:0".parse().expect("an address");
+        let listener = Some("127.0.0.1:0".parse().expect("an address"));
         Self {
             identity: Identity::from_secret([number; 32]),
             nonce: RoundNonce([number; 16]),
