@@ -18,8 +18,42 @@ use p2p_shared::{
 use std::collections::HashSet;
 
 impl Download {
+    /// A peer is there of which others say that it shares the file. It is asked at once, so that nothing waits for what it says
+    /// itself; what it does not have after all it rejects, and that is not held against it.
+    pub fn on_named(&mut self, peer: PublicKey) -> Vec<Action> {
+        if self.sources.contains_key(&peer) {
+            return Vec::new();
+        }
+        let score = self.records.remove(&peer).unwrap_or_default();
+        if score.standing() != Standing::Good {
+            self.records.insert(peer, score);
+            return Vec::new();
+        }
+        let source = Source::presumed(self.chunks.len(), score);
+        self.picker.on_peer(&source.bits);
+        self.sources.insert(peer, source);
+        let mut actions: Vec<_> = self.update_interest(&peer).into_iter().collect();
+        actions.extend(self.assign(&peer));
+        actions
+    }
+
+    /// A peer that was asked already says what it holds.
+    fn confirm(&mut self, peer: &PublicKey, bits: Bitfield) -> Vec<Action> {
+        if let Some(source) = self.sources.get_mut(peer) {
+            self.picker.on_peer_gone(&source.bits, source.was_whole);
+            self.picker.on_peer(&bits);
+            source.was_whole = bits.is_full();
+            source.bits = bits;
+            source.presumed = false;
+        }
+        self.update_interest(peer).into_iter().collect()
+    }
+
     /// A peer that holds `bits` is there (or says anew what it holds).
     pub fn on_attached(&mut self, peer: PublicKey, bits: Bitfield) -> Vec<Action> {
+        if self.sources.get(&peer).is_some_and(|source| source.presumed) {
+            return self.confirm(&peer, bits);
+        }
         self.on_detached(&peer);
         let score = self.records.remove(&peer).unwrap_or_default();
         if score.standing() == Standing::Banned {
@@ -96,6 +130,7 @@ impl Download {
     pub fn known(&self, peer: &PublicKey) -> Known {
         self.sources
             .get(peer)
+            .filter(|source| !source.presumed)
             .map_or_else(Known::default, |source| Known {
                 bits: Some(source.bits.clone()),
                 choked: source.choked,

@@ -144,3 +144,48 @@ fn a_wrong_chunk_over_the_old_session_is_held_against_the_peer_on_the_new_one() 
     let banned = download.on_attached(PEER, Bitfield::full(16));
     assert_eq!(banned, [Action::Ban(PEER)]);
 }
+
+/// A download that has asked [`PEER`] behind its `Attach`.
+fn asked_early() -> (Download, Vec<ChunkIndex>) {
+    let mut download = Download::new(Bitfield::new(16), Bitfield::full(16), 1);
+    let actions = download.on_named(PEER);
+    let (peer, interested) = (PEER, true);
+    assert_eq!(actions[0], Action::Interest { peer, interested });
+    (download, requested(&actions))
+}
+
+#[test]
+fn whom_others_name_is_asked_before_it_says_what_it_holds_and_not_again_when_it_does() {
+    let (mut download, early) = asked_early();
+    assert_eq!(early.len(), 4);
+    assert_eq!(download.on_named(PEER), []);
+    assert_eq!(download.on_attached(PEER, Bitfield::full(16)), []);
+    assert_eq!(asked(&download), early);
+    let more = requested(&download.on_choke(&PEER, false, room(2)));
+    assert!(more.iter().all(|chunk| !early.contains(chunk)), "{more:?}");
+}
+
+#[test]
+fn what_it_does_not_hold_after_all_is_not_held_against_it_and_asked_of_others() {
+    let (mut download, early) = asked_early();
+    for chunk in &early {
+        let actions = download.on_rejected(&PEER, *chunk, true, room(4));
+        assert_eq!(requested(&actions), [], "it has yet to say what it holds");
+    }
+    assert_eq!(asked(&download), []);
+    let mut bits = Bitfield::new(16);
+    bits.set(ChunkIndex(9));
+    download.on_attached(PEER, bits);
+    let actions = download.on_choke(&PEER, false, room(4));
+    assert_eq!(requested(&actions), [ChunkIndex(9)]);
+    download.on_attached(OTHER, Bitfield::full(16));
+    let actions = download.on_choke(&OTHER, false, room(16));
+    assert!(early.iter().all(|chunk| requested(&actions).contains(chunk)));
+}
+
+#[test]
+fn who_is_asked_early_and_goes_owes_nothing() {
+    let (mut download, _) = asked_early();
+    download.on_detached(&PEER);
+    assert_eq!((asked(&download), download.peers()), (vec![], 0));
+}

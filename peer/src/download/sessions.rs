@@ -83,6 +83,7 @@ impl DownloadCoordinator {
                 self.tell_path(peer, path, None, reason);
                 self.unmeasured.insert(id);
                 self.attach(session);
+                self.ask_early(peer);
             }
             Joined::Next => self.attach(session),
             Joined::Back => {
@@ -90,6 +91,14 @@ impl DownloadCoordinator {
                 self.show_interest(peer, id, Role::Coming);
                 self.switch(peer);
             }
+        }
+    }
+
+    /// Whom the ticket names shares the file, most likely: it is asked behind the `Attach`, and not a round trip or two later.
+    fn ask_early(&mut self, peer: PublicKey) {
+        if self.spec.seeders.iter().any(|seeder| seeder.key == peer) {
+            let actions = self.state.on_named(peer);
+            self.carry_out(actions);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns the counts of that peer; which chunk it is asked for is decided in [`super::state`].
 
 use super::score::{Score, Standing};
+use crate::p2p::session::window::FIRST_WINDOW;
 use p2p_shared::{bitfield::Bitfield, chunker::CHUNK_SIZE};
 use std::time::Duration;
 
@@ -27,8 +28,10 @@ const UNKNOWN_RATE: u64 = 1_000_000;
 /// A connected peer of the file.
 #[derive(Debug)]
 pub struct Source {
-    /// What it says it holds.
+    /// What it says it holds; all, while that is presumed.
     pub bits: Bitfield,
+    /// Others say that it shares the file, and it has not been heard yet.
+    pub presumed: bool,
     /// Whether it was whole when it came: then the picker did not count it.
     pub was_whole: bool,
     /// What its session said last.
@@ -49,11 +52,26 @@ impl Source {
         Self {
             was_whole: bits.is_full(),
             bits,
+            presumed: false,
             room: Room::default(),
             choked: true,
             interested: false,
             asked: 0,
             score,
+        }
+    }
+
+    /// A peer that is asked before it has said anything: for as much as a session begins with.
+    pub fn presumed(chunks: u32, score: Score) -> Self {
+        Self {
+            presumed: true,
+            choked: false,
+            room: Room {
+                free: FIRST_WINDOW,
+                window: FIRST_WINDOW,
+                rate: 0,
+            },
+            ..Self::new(Bitfield::full(chunks), score)
         }
     }
 

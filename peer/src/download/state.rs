@@ -208,7 +208,10 @@ impl Download {
             return self.assign_all();
         };
         source.room = room;
-        if empty_claim {
+        if source.presumed {
+            // It did not claim anything. Nothing more is asked before it has said what it holds, and whether it answers.
+            source.choked = true;
+        } else if empty_claim {
             source.score.on_empty_claim();
             if source.bits.clear(chunk) && !source.was_whole {
                 self.picker.on_lost(chunk);
@@ -394,7 +397,7 @@ impl Download {
         peers.iter().flat_map(|peer| self.assign(peer)).collect()
     }
 
-    fn assign(&mut self, peer: &PublicKey) -> Option<Action> {
+    pub(super) fn assign(&mut self, peer: &PublicKey) -> Option<Action> {
         let source = self.sources.get(peer).filter(|_| !self.paused)?;
         let chunks = match source.score.standing() {
             Standing::Good => self

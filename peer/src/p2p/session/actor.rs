@@ -171,7 +171,7 @@ impl PeerSession {
             fail_point!("PeerSession::FileOpened");
             let layout = shared.as_ref().map(|shared| shared.layout());
             session.opened.extend(shared.map(|shared| (file, shared)));
-            let actions = session.state.on_opened(file, layout);
+            let actions = session.state.on_opened(file, layout, session.traffic.answered());
             session.carry_out(actions, ctx);
         }));
     }

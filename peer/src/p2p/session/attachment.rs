@@ -64,6 +64,8 @@ pub struct Attachment {
     pub they: bool,
     /// We are looking whether we have it, to answer their `Attach`.
     pub opening: bool,
+    /// What they asked for meanwhile.
+    pub early: Vec<ChunkIndex>,
     /// How it is cut, once we know: then it may be served.
     pub layout: Option<Layout>,
     /// We fetch it.

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Ranges of hashes that a peer may have queued here at a time: each costs a walk over a Merkle tree.
 const MAX_HASH_QUESTIONS: u64 = 4;
+/// Requests of a peer that wait until it is known whether we share the file: those that it may send right behind its `Attach`.
+const EARLY: usize = 16;
 /// Control messages a peer may send a second; at 500 MB/s a leecher sends 2,000 `Have`s.
 const CHATTER: u32 = 20_000;
 
@@ -129,7 +131,7 @@ impl SessionState {
             PeerMessage::Interested { file } => Ok(self.on_interest(file, true)),
             PeerMessage::NotInterested { file } => Ok(self.on_interest(file, false)),
             PeerMessage::Request { file, chunk } => self.on_request(file, chunk, answered),
-            PeerMessage::Cancel { file, chunk } => Ok(vec![Action::Withdraw(file, chunk)]),
+            PeerMessage::Cancel { file, chunk } => Ok(vec![self.on_cancel(file, chunk)]),
             PeerMessage::Reject { file, chunk, reason } => self.on_reject(file, chunk, reason),
             PeerMessage::GetHashes { file, first, count } => self.on_get_hashes(file, first, count, answered),
             PeerMessage::Hashes {
@@ -178,6 +180,7 @@ impl SessionState {
             Action::WithdrawAll(file),
             Action::Report(SessionNews::Detached(file)),
         ];
+        actions.extend(rejections(file, &attachment.early, RejectReason::Cancelled));
         if attachment.fetch.is_some() {
             // What was asked is still answered, but nobody waits for it.
             let unfinished = self.requests.cancel_file(&file);
@@ -231,6 +234,7 @@ impl SessionState {
     }
 
     fn on_choke(&mut self, choked: bool) -> Vec<Action> {
+        self.unheard = false;
         if std::mem::replace(&mut self.choked, choked) == choked {
             return Vec::new();
         }
@@ -259,13 +263,20 @@ impl SessionState {
         Vec::new()
     }
 
-    fn on_request(
+    pub(super) fn on_request(
         &mut self,
         file: FileHash,
         chunk: ChunkIndex,
         answered: Answered,
     ) -> Result<Vec<Action>, Violation> {
         let reject = |reason| Ok(vec![Action::Send(PeerMessage::Reject { file, chunk, reason })]);
+        let attachment = self.files.get_mut(&file);
+        if let Some(attachment) = attachment.filter(|known| known.opening && known.layout.is_none())
+            && attachment.early.len() < EARLY
+        {
+            attachment.early.push(chunk);
+            return Ok(Vec::new());
+        }
         let Some(layout) = self.files.get(&file).and_then(|attachment| attachment.layout) else {
             return reject(RejectReason::NotHeld);
         };
@@ -280,6 +291,16 @@ impl SessionState {
         }
         self.accepted += 1;
         Ok(vec![Action::Serve(file, chunk)])
+    }
+
+    fn on_cancel(&mut self, file: FileHash, chunk: ChunkIndex) -> Action {
+        let early = self.files.get_mut(&file).map(|attachment| &mut attachment.early);
+        let waits =
+            early.and_then(|early| Some(early.swap_remove(early.iter().position(|asked| *asked == chunk)?)));
+        match waits {
+            Some(chunk) => rejection(file, chunk, RejectReason::Cancelled),
+            None => Action::Withdraw(file, chunk),
+        }
     }
 
     fn on_reject(
@@ -333,4 +354,17 @@ impl SessionState {
         fetch.wanted.check_hashes(first, question.count, &hashes, proof)?;
         Ok(vec![Action::Tell(file, ChunkNews::Hashes { first, hashes })])
     }
+}
+
+fn rejection(file: FileHash, chunk: ChunkIndex, reason: RejectReason) -> Action {
+    Action::Send(PeerMessage::Reject { file, chunk, reason })
+}
+
+/// Each request is answered, also one of a file that is talked about no more.
+pub(super) fn rejections(
+    file: FileHash,
+    chunks: &[ChunkIndex],
+    reason: RejectReason,
+) -> impl Iterator<Item = Action> + '_ {
+    chunks.iter().map(move |chunk| rejection(file, *chunk, reason))
 }

@@ -8,6 +8,7 @@
 use super::{
     attachment::{Attachment, Fetch, Wanted},
     close::CloseReason,
+    incoming::rejections,
     liveness::{Beat, Liveness},
     news::{ChunkNews, Detached, SessionNews},
     requests::{Put, Requests},
@@ -18,7 +19,7 @@ use crate::download::source::Room;
 use p2p_shared::{
     chunker::Layout,
     id::{ChunkIndex, FileHash},
-    protocol::{DetachReason, GoodbyeReason, MAX_HASHES, MAX_HINTS, PeerHint, PeerMessage},
+    protocol::{DetachReason, GoodbyeReason, MAX_HASHES, MAX_HINTS, PeerHint, PeerMessage, RejectReason},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -92,6 +93,8 @@ pub struct SessionState {
     pub(super) retirement: Option<Retirement>,
     /// They answer no requests of ours.
     pub(super) choked: bool,
+    /// They have not said yet whether they do: they may be asked, and say so with their answer.
+    pub(super) unheard: bool,
     /// We answer no requests of theirs.
     pub(super) choking: bool,
     /// Requests of theirs that were accepted, ever.
@@ -128,6 +131,7 @@ impl SessionState {
             heard: 0,
             retirement: None,
             choked: true,
+            unheard: true,
             choking: true,
             accepted: 0,
             asked_hashes: VecDeque::new(),
@@ -209,7 +213,10 @@ impl SessionState {
         });
         // If their question was being looked up, this is its answer.
         attachment.opening = false;
+        // What they hold of it and what we do crossed on the way: they ask again when they know.
+        let early = std::mem::take(&mut attachment.early);
         actions.extend(self.introduce(file, wanted.layout));
+        actions.extend(rejections(file, &early, RejectReason::Busy));
         actions.extend(self.tell_attached(file));
         actions
     }
@@ -304,14 +311,14 @@ impl SessionState {
             .collect()
     }
 
-    /// Asks the peer for chunks of a file. Those that cannot be asked for are said back.
+    /// Asks the peer for chunks of a file, also before it has said whether it answers. Those that cannot be asked for are said back.
     pub fn request(&mut self, file: FileHash, chunks: Vec<ChunkIndex>, now: Instant) -> Vec<Action> {
         let layout = self.fetch(&file).map(|fetch| fetch.wanted.layout);
         let mut actions = Vec::with_capacity(chunks.len());
         let mut refused = Vec::new();
         for chunk in chunks {
             let bytes = layout
-                .filter(|layout| layout.contains(chunk) && !self.choked)
+                .filter(|layout| layout.contains(chunk) && (!self.choked || self.unheard))
                 .map(|layout| layout.length(chunk));
             match bytes.map(|bytes| self.requests.ask((file, chunk), bytes, now)) {
                 Some(Ok(Put::Asked)) => actions.push(Action::Send(PeerMessage::Request { file, chunk })),
@@ -384,23 +391,47 @@ impl SessionState {
     // What happened on our side.
 
     /// Whether we share a file that the peer attached, and how it is cut.
-    pub fn on_opened(&mut self, file: FileHash, layout: Option<Layout>) -> Vec<Action> {
+    pub fn on_opened(&mut self, file: FileHash, layout: Option<Layout>, answered: Answered) -> Vec<Action> {
         let Some(attachment) = self.files.get_mut(&file).filter(|attachment| attachment.opening) else {
             return Vec::new();
         };
         attachment.opening = false;
         match layout {
-            Some(layout) => self.introduce(file, layout),
+            Some(layout) => {
+                let mut actions = self.introduce(file, layout);
+                actions.extend(self.take_early(file, answered));
+                actions
+            }
             None => {
+                let early = std::mem::take(&mut attachment.early);
                 self.files.remove(&file);
                 let reason = DetachReason::NotShared;
-                vec![
-                    Action::Send(PeerMessage::Detach { file, reason }),
-                    // Else whoever names files that nobody has is remembered with all of them.
-                    Action::Report(SessionNews::Detached(file)),
-                ]
+                let mut actions: Vec<_> = rejections(file, &early, RejectReason::NotHeld).collect();
+                actions.push(Action::Send(PeerMessage::Detach { file, reason }));
+                // Else whoever names files that nobody has is remembered with all of them.
+                actions.push(Action::Report(SessionNews::Detached(file)));
+                actions
             }
         }
+    }
+
+    /// What they asked for before we knew whether we have the file.
+    fn take_early(&mut self, file: FileHash, answered: Answered) -> Vec<Action> {
+        let early = self
+            .files
+            .get_mut(&file)
+            .map(|known| std::mem::take(&mut known.early));
+        let mut actions = Vec::new();
+        for chunk in early.unwrap_or_default() {
+            match self.on_request(file, chunk, answered) {
+                Ok(answer) => actions.extend(answer),
+                Err(violation) => {
+                    actions.push(Action::Close(CloseReason::Violation(violation)));
+                    return actions;
+                }
+            }
+        }
+        actions
     }
 
     /// This side did not read for `length`: no buffer was free.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Most chunks outstanding at one peer: 32 MiB, what a path of 500 MB/s and 64 ms needs.
 pub const MAX_WINDOW: u32 = 128;
 /// Where slow start begins: 1 MiB, enough for the second round trip to be busy, little enough for a slow peer.
-const FIRST_WINDOW: u32 = 4;
+pub const FIRST_WINDOW: u32 = 4;
 /// Round trips shorter than this count as this long, so that a hiccup of the peer's disk does not drain the path.
 const SHORTEST_HORIZON: Duration = Duration::from_millis(500);
 /// Chunks beyond what the rate asks for: one on its way here, one on its way there.
