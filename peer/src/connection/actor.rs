@@ -9,7 +9,7 @@ use super::{
     messages::{
         AttemptFailed, Ban, DescribeReach, Introduce, ListSessions, Report, SwarmEvent, Unwant, Want,
     },
-    path::HEAD_START,
+    path::TUNNEL_AFTER,
     punching::Puncher,
     reason::Why,
     roster::Muster,
@@ -121,12 +121,14 @@ impl ConnectionManager {
                     addresses,
                     relays,
                     policy,
+                    not_before,
                 } => self.host.reach(Target {
                     attempt,
                     key,
                     addresses,
                     relays,
                     policy,
+                    not_before,
                 }),
                 Action::Close { session, why } => self.close(session, why),
                 Action::Retire(session) => {
@@ -262,7 +264,7 @@ impl Handler<Want> for ConnectionManager {
         let actions = match owner {
             Some((owner, policy)) => {
                 // The relay's turn comes then, and not up to a tick later.
-                ctx.run_later(HEAD_START, |manager, _| {
+                ctx.run_later(TUNNEL_AFTER, |manager, _| {
                     let actions = manager.table.on_tick(now());
                     manager.carry_out(actions);
                 });

@@ -106,6 +106,7 @@ fn begin(key: PublicKey, peer: &Peer, attempt: Attempt, own: Policy) -> Action {
             .cloned()
             .collect(),
         policy: peer.policy(own),
+        not_before: peer.paths.not_before(attempt),
     }
 }
 

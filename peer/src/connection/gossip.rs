@@ -239,7 +239,7 @@ mod tests {
         table.want(FILE, Policy::Auto, [], now);
         let actions = table.on_named(SessionId(1), FILE, hints, now);
         let (key, addresses) = (key(21), vec!["192.0.2.7:5".parse().unwrap()]);
-        let (attempt, relays, policy) = (Attempt::Dial, Vec::new(), Policy::Auto);
+        let (attempt, relays, policy, not_before) = (Attempt::Dial, Vec::new(), Policy::Auto, None);
         assert_eq!(
             actions,
             [Action::Try {
@@ -247,7 +247,8 @@ mod tests {
                 key,
                 addresses,
                 relays,
-                policy
+                policy,
+                not_before
             }]
         );
     }

@@ -27,11 +27,12 @@ use crate::{
 };
 use actix_rt::ArbiterHandle;
 use p2p_shared::{id::PublicKey, supervision::Handle};
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
     task::AbortHandle,
+    time,
 };
 
 /// The host of a peer's sessions. Clones are the same one.
@@ -61,6 +62,8 @@ pub(super) struct Target {
     pub relays: Vec<RelayAddress>,
     /// What holds for this peer.
     pub policy: Policy,
+    /// What it leads to is not used before this.
+    pub not_before: Option<Instant>,
 }
 
 /// Why an attempt led to nobody.
@@ -110,12 +113,17 @@ impl Host {
             addresses,
             relays,
             policy,
+            not_before,
         } = target;
         let ours = |greeted| (greeted, Dialler::Us);
         match (attempt, &self.relays, &self.puncher) {
             (Attempt::Dial, ..) => Ok(ours(dial(&self.caller, &key, &addresses).await?)),
             (Attempt::Tunnel, Some(way), _) => {
                 let greeted = relayed::reach(way, &self.caller, key, &relays, policy).await?;
+                if let Some(time) = not_before {
+                    // A direct session that is there by then makes this one redundant.
+                    time::sleep_until(time.into()).await;
+                }
                 Ok(ours(greeted))
             }
             (Attempt::Punch, _, Some(puncher)) => Ok(puncher.reach(&self.caller, key, &relays).await?),

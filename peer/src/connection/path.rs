@@ -17,8 +17,13 @@ use std::time::{Duration, Instant};
 /// Pauses between rounds that look for a better path than the one that is used: those that both sides expect.
 pub use p2p_shared::holepunch::schedule::WAITS as ROUNDS;
 
-/// How long a direct path is waited for before the relay is asked.
+/// How long a direct path is waited for before the relay is used.
 pub const HEAD_START: Duration = Duration::from_millis(500);
+/// How much sooner the tunnel is opened, so that it stands by then: some ten trips to the relay and back, two of which are the way
+/// to the peer and back. Nothing but the greeting goes through it before.
+const PREPARATION: Duration = Duration::from_millis(250);
+/// When the tunnel is opened, after the beginning.
+pub const TUNNEL_AFTER: Duration = HEAD_START.saturating_sub(PREPARATION);
 /// How long a peer that does not want us is left alone.
 const LATER: Duration = Duration::from_secs(300);
 
@@ -201,7 +206,14 @@ impl Paths {
             let round = self.round(*attempt);
             *attempt == Attempt::Dial && (round.under_way || round.failures == 0)
         });
-        !hope || self.holding.is_some() || now.saturating_duration_since(since) >= HEAD_START
+        !hope || self.holding.is_some() || now.saturating_duration_since(since) >= TUNNEL_AFTER
+    }
+
+    /// Until when a tunnel that is begun now is to be kept back, for a direct path may be there by then.
+    pub fn not_before(&self, attempt: Attempt) -> Option<Instant> {
+        let dial = self.round(Attempt::Dial);
+        let hope = attempt == Attempt::Tunnel && self.holding.is_none() && dial.under_way;
+        self.since.filter(|_| hope).map(|since| since + HEAD_START)
     }
 
     /// One after the other: whatever failed least comes next, the best first.
@@ -218,7 +230,7 @@ impl Paths {
         let open = open.filter(|attempt| self.is_open(*attempt, policy, ways, wanted));
         open.filter_map(|attempt| {
             let head_start = self.since.filter(|_| attempt == Attempt::Tunnel);
-            let head_start = head_start.map(|since| since + HEAD_START);
+            let head_start = head_start.map(|since| since + TUNNEL_AFTER);
             self.round(attempt).next.max(head_start)
         })
         .min()

@@ -76,11 +76,13 @@ impl Scene {
 use Attempt::{Dial, Punch, Tunnel};
 
 #[test]
-fn everything_is_tried_at_once_but_the_relay_which_waits_half_a_second() {
+fn everything_is_tried_at_once_but_the_relay_which_is_used_after_half_a_second() {
     let mut scene = Scene::new(Policy::Auto, EVERYTHING);
     assert_eq!(scene.begin(0), [Dial, Punch]);
-    assert_eq!(scene.begin(400), []);
-    assert_eq!(scene.begin(500), [Tunnel]);
+    assert_eq!(scene.begin(249), []);
+    assert_eq!(scene.begin(250), [Tunnel], "to stand when it is to be used");
+    assert_eq!(scene.paths.not_before(Tunnel), Some(scene.at(500)));
+    assert_eq!(scene.paths.not_before(Punch), None);
 }
 
 #[test]
@@ -90,6 +92,7 @@ fn the_relay_does_not_wait_for_what_there_is_no_hope_for() {
     scene.begin(0);
     scene.fail(Dial, 20);
     assert_eq!(scene.begin(30), [Tunnel]);
+    assert_eq!(scene.paths.not_before(Tunnel), None);
 }
 
 #[test]
@@ -105,7 +108,7 @@ fn with_a_direct_session_nothing_else_is_tried() {
 fn on_the_relay_better_is_looked_for_after_5_15_60_and_300_seconds() {
     let mut scene = Scene::new(Policy::Auto, NO_UDP);
     scene.begin(0);
-    assert_eq!(scene.begin(500), [Tunnel]);
+    assert_eq!(scene.begin(250), [Tunnel]);
     scene.hold(PathKind::Relayed, 600);
     let mut now = 5000;
     for pause in [5, 15, 60, 300, 300] {

@@ -317,16 +317,17 @@ fn a_session_that_is_introduced_late_does_not_replace_the_one_that_replaced_it()
 }
 
 #[test]
-fn with_no_direct_path_after_half_a_second_the_relay_is_asked_and_offered() {
+fn with_no_direct_path_the_relay_is_asked_in_time_for_half_a_second_and_offered() {
     let mut table = table();
     let now = Instant::now();
     let at = |ms| now + Duration::from_millis(ms);
     let actions = table.want(FILE, Policy::Auto, [either(LARGER)], now);
     assert_eq!(dials(&actions), [LARGER]);
     assert_eq!(tries(&actions, Attempt::Tunnel), []);
-    assert_eq!(table.on_tick(at(499)), []);
-    let actions = table.on_tick(at(500));
+    assert_eq!(table.on_tick(at(249)), []);
+    let actions = table.on_tick(at(250));
     assert_eq!(tries(&actions, Attempt::Tunnel), [LARGER]);
+    assert!(matches!(&actions[0], Action::Try { not_before, .. } if *not_before == Some(at(500))));
     assert!(
         matches!(&actions[0], Action::Try { relays, addresses, .. } if *relays == [relay()] && addresses.is_empty())
     );

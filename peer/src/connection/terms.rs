@@ -3,7 +3,7 @@
 use super::{hint::RelayAddress, path::Attempt, policy::Policy, reason::Why};
 use crate::event::PathKind;
 use p2p_shared::id::{FileHash, PublicKey};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 /// Names one session for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub enum Action {
         relays: Vec<RelayAddress>,
         /// What holds for this peer.
         policy: Policy,
+        /// What it leads to is not used before this: something better may be there by then.
+        not_before: Option<Instant>,
     },
     /// Close this session; another one with the same peer is kept, or there is no room.
     Close {
