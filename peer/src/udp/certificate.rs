@@ -6,6 +6,7 @@
 
 use super::Fingerprint;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
     SignatureScheme,
@@ -35,6 +36,9 @@ pub(super) enum TlsError {
     /// No key or certificate.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// The system has no randomness.
+    #[error("cannot make a key: {0}")]
+    Random(#[from] getrandom::Error),
     /// rustls does not take it.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] Error),
@@ -56,12 +60,14 @@ pub(super) struct Credentials {
 impl Credentials {
     /// A new key and its certificate.
     pub(super) fn new() -> Result<Self, TlsError> {
-        let made = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
-        let certificate = made.cert.der().clone();
+        let key = new_key()?;
+        let signing = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ED25519)?;
+        let made = CertificateParams::new([NAME.to_owned()])?.self_signed(&signing)?;
+        let certificate = made.der().clone();
         Ok(Self {
             fingerprint: fingerprint(&certificate),
             certificate,
-            key: PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()),
+            key,
             provider: Arc::new(provider()),
         })
     }
@@ -102,6 +108,18 @@ impl Credentials {
             provider: Arc::clone(&self.provider),
         })
     }
+}
+
+/// A new Ed25519 key (RFC 8410: 32 random bytes behind a fixed head). The system's randomness, and not that of aws-lc, which spends 40 ms
+/// of every program's start on measuring the processor's jitter.
+fn new_key() -> Result<PrivatePkcs8KeyDer<'static>, TlsError> {
+    const HEAD: [u8; 16] = [
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+    ];
+    let mut key = HEAD.to_vec();
+    key.resize(HEAD.len() + 32, 0);
+    getrandom::fill(&mut key[HEAD.len()..])?;
+    Ok(PrivatePkcs8KeyDer::from(key))
 }
 
 /// The one of the whole program, with X25519 alone: so the first packet of a connection is one datagram.

@@ -29,6 +29,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(10);
 /// The smallest datagram that every QUIC path carries. Larger ones are found out.
 const FIRST_MTU: u16 = 1200;
+/// Datagrams under way before anything is known of the path: what browsers begin with. With the ten of RFC 9002 a first chunk takes two round
+/// trips more.
+const FIRST_DATAGRAMS: u64 = 32;
 /// Said first on the stream, by both: the other one is there, and reads what we read.
 const HELLO: [u8; 1] = [1];
 /// Whatever stands here is not looked at: the certificate is pinned.
@@ -207,11 +210,15 @@ fn transport() -> TransportConfig {
 /// Which it is and why: `docs/adr/0008-congestion-control.md`.
 #[cfg(not(feature = "quic-bbr"))]
 fn congestion() -> Arc<dyn ControllerFactory + Send + Sync> {
-    Arc::new(quinn::congestion::CubicConfig::default())
+    let mut cubic = quinn::congestion::CubicConfig::default();
+    cubic.initial_window(FIRST_DATAGRAMS * u64::from(FIRST_MTU));
+    Arc::new(cubic)
 }
 
 /// For the comparison.
 #[cfg(feature = "quic-bbr")]
 fn congestion() -> Arc<dyn ControllerFactory + Send + Sync> {
-    Arc::new(quinn::congestion::BbrConfig::default())
+    let mut bbr = quinn::congestion::BbrConfig::default();
+    bbr.initial_window(FIRST_DATAGRAMS * u64::from(FIRST_MTU));
+    Arc::new(bbr)
 }
