@@ -58,10 +58,14 @@ impl Orders {
             Vec::new()
         };
         let all = trackers::union(&[&before, &sought.told]);
-        self.parts.book.set(file, &all).await?;
         let was_paused = self.is_paused(&file);
         let aim = Aim::Files(sought.selection.clone());
-        self.set_policy(file, sought.policy).await?;
+        // Each waits for the disk by itself, and a first chunk waits for all of them.
+        tokio::try_join!(
+            self.parts.book.set(file, &all),
+            self.set_policy(file, sought.policy),
+            self.note_seeders(&sought)
+        )?;
         let fetch = self.fetch(&sought, request.output, aim, sink).await?;
         if was_paused {
             // Who asks for it wants it to go on.
@@ -115,11 +119,6 @@ impl Orders {
         let online = self.online()?;
         let file = sought.manifest.hash;
         let seeders = self.named_seeders(sought);
-        if aim != Aim::Index && !seeders.is_empty() {
-            let known = seeders.iter().map(|peer| (peer.key, peer.addresses.clone()));
-            let known = known.collect();
-            self.parts.seeders.set(file, Some(known)).await?;
-        }
         // Of a look at the index nothing is written, so it is nowhere.
         let wished = (aim != Aim::Index).then(|| output.clone());
         if let Some(fetch) = online.downloads.find(&file) {
@@ -148,6 +147,17 @@ impl Orders {
         fetch.handle.more_peers(hints).await.ok();
         fetch.listen(sink, Phase::Connecting);
         Ok(fetch)
+    }
+
+    /// Writes down whom the ticket names, for when the download is gone on with.
+    async fn note_seeders(&self, sought: &Sought) -> Result<(), Failure> {
+        let seeders = self.named_seeders(sought);
+        if seeders.is_empty() {
+            return Ok(());
+        }
+        let known = seeders.into_iter().map(|peer| (peer.key, peer.addresses));
+        let known = known.collect();
+        self.parts.seeders.set(sought.manifest.hash, Some(known)).await
     }
 
     /// Whom the ticket names; of a bare hash, whom an earlier ticket named.
@@ -205,7 +215,8 @@ impl Orders {
     async fn forget(&self, file: &FileHash) -> Result<(), Failure> {
         self.online()?.client.stop(file);
         self.parts.store.remove(*file).await?;
-        self.parts.book.set(*file, &[]).await
+        let file = *file;
+        self.parts.book.let_go(move |other| *other != file).await
     }
 }
 

@@ -13,6 +13,10 @@ impl Orders {
     pub(super) async fn tidy(&self) -> Result<(), Failure> {
         let jobs = self.parts.store.jobs().await?;
         let unfinished: Vec<_> = jobs.iter().map(|job| job.manifest.hash).collect();
+        let shares = self.parts.store.shares().await?;
+        let shared = shares.iter().map(|share| share.manifest.hash);
+        let known: Vec<_> = unfinished.iter().copied().chain(shared).collect();
+        self.parts.book.let_go(move |hash| known.contains(hash)).await?;
         self.parts.paused.keep_only(unfinished.clone()).await?;
         self.parts.policies.keep_only(unfinished.clone()).await?;
         self.parts

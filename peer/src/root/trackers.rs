@@ -30,6 +30,14 @@ impl TrackerBook {
         self.0.of(hash).unwrap_or_default()
     }
 
+    /// Strikes out what is not of `keep`, on disk with the next change: trackers of what is neither shared nor fetched are asked nothing.
+    pub(super) async fn let_go(
+        &self,
+        keep: impl Fn(&FileHash) -> bool + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.0.let_go(keep).await
+    }
+
     /// Writes down the trackers of `hash`; none forgets it.
     pub(super) async fn set(&self, hash: FileHash, trackers: &[TrackerUrl]) -> Result<(), Failure> {
         let note = (!trackers.is_empty()).then(|| trackers.to_vec());
