@@ -6,13 +6,15 @@
 //! tracker ([`tracker_api`]).
 //!
 //! Pure: no sockets, no files, no clock (see `clippy.toml`). What a running program needs beside the language is
-//! behind features: `supervision` of actors (`actors`), `logger` and `open_files` (`runtime`), `testing` (fixtures).
+//! behind features: `supervision` of actors (`actors`), `logger`, `open_files` and `freed_memory` (`runtime`), `testing` (fixtures).
 
 pub mod backoff;
 pub mod bitfield;
 pub mod chunker;
 pub mod crypto;
 pub mod folder_index;
+#[cfg(feature = "runtime")]
+pub mod freed_memory;
 pub mod hash;
 pub mod holepunch;
 pub mod id;

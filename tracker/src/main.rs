@@ -86,6 +86,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         announce_migrated(p2p_tracker::migrate(&config)?);
         return Ok(());
     }
+    p2p_shared::freed_memory::keep();
     if let Err(error) = p2p_shared::open_files::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it was");
     }

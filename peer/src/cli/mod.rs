@@ -152,6 +152,7 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     output.set_json(settings.json);
     let is_daemon = matches!(cli.command, Command::Daemon(_));
     start_log(&settings, is_daemon)?;
+    p2p_shared::freed_memory::keep();
     if let Err(error) = p2p_shared::open_files::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it was");
     }
