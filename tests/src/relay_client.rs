@@ -313,9 +313,9 @@ pub async fn next_of(one: &mut RelayClient, other: &mut RelayClient) -> Event {
 
 /// Everything that two peers do at a relay, once. Panics where something does not happen.
 pub async fn visit(address: SocketAddr, [anna, bob]: [Registered; 2]) {
-    use p2p_shared::protocol::relay::{CloseReason, EndReason, MAX_CREDIT};
+    use p2p_shared::protocol::relay::{CloseReason, EndReason, FIRST_CREDIT};
     let (mut a, mut b) = (anna.connect(address).await, bob.connect(address).await);
-    let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), MAX_CREDIT).await;
+    let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), FIRST_CREDIT).await;
     a.send_data(near, b"to Bob").await;
     let heard = next_of(&mut b, &mut a).await;
     assert_eq!(heard, Event::Data(far, Bytes::from_static(b"to Bob")));

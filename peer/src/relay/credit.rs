@@ -4,7 +4,8 @@
 //! them together ([`Budget`]), and that nothing is sent that was not granted ([`Sending`]). A data frame uses up its bytes and
 //! [`FRAME_COST`] more, on both sides.
 
-use p2p_shared::protocol::relay::{FRAME_COST, MAX_CREDIT, MAX_DATA, MIN_GRANT};
+use p2p_shared::protocol::relay::{FIRST_CREDIT, FRAME_COST, MAX_CREDIT, MAX_DATA, MIN_GRANT};
+use std::time::{Duration, Instant};
 
 /// The relay, or the peer behind it, does not keep to the credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,12 @@ impl Sending {
     }
 }
 
+/// A window that is used up sooner than a MiB in this time (100 MB/s) is not what slows the tunnel down.
+const FAST: Duration = Duration::from_millis(10);
+
+/// One that lasts longer than this is longer than any way there and back.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// What may still come on a tunnel.
 #[derive(Debug)]
 pub(super) struct Receiving {
@@ -42,6 +49,8 @@ pub(super) struct Receiving {
     open: u32,
     /// Read, and not granted again.
     consumed: u32,
+    /// Granted again while the reader waited for more, and since when.
+    kept_up: Option<(Instant, u32)>,
 }
 
 impl Receiving {
@@ -51,6 +60,7 @@ impl Receiving {
             window,
             open: window,
             consumed: 0,
+            kept_up: None,
         }
     }
 
@@ -77,6 +87,37 @@ impl Receiving {
         }
         self.open += self.consumed;
         Some(std::mem::take(&mut self.consumed))
+    }
+
+    /// `granted` was just granted, when the reader did or did not wait for more. How much larger the window is worth being: as much
+    /// again, when the reader has used up all of it as it came, and waited for the way there and back rather than for the line.
+    pub(super) fn on_granted(&mut self, granted: u32, waits: bool, now: Instant) -> Option<u32> {
+        if !waits {
+            self.kept_up = None;
+            return None;
+        }
+        let (since, before) = *self.kept_up.get_or_insert((now, 0));
+        let kept_up = before + granted;
+        if kept_up <= self.window {
+            self.kept_up = Some((since, kept_up));
+            return None;
+        }
+        self.kept_up = Some((now, 0));
+        let took = now.saturating_duration_since(since);
+        let is_short = took * FIRST_CREDIT >= FAST * self.window && took <= SLOW;
+        let more = self.window.min(MAX_CREDIT - self.window);
+        (is_short && more >= MIN_GRANT).then_some(more)
+    }
+
+    /// There is room for a window that is so much larger.
+    pub(super) fn widen(&mut self, more: u32) {
+        self.window += more;
+        self.open += more;
+    }
+
+    /// What may be open, or unread.
+    pub(super) fn window(&self) -> u32 {
+        self.window
     }
 }
 
@@ -108,13 +149,24 @@ impl Budget {
     }
 
     /// The window of a new tunnel: a quarter of what is left and not kept for later ones, so that the first ones get all that a
-    /// window may have, and each something. None: too many tunnels.
+    /// window begins with, and each something. None: too many tunnels.
     pub(super) fn take(&mut self) -> Option<u32> {
         let later = self.places.saturating_sub(1).saturating_mul(SMALLEST_WINDOW);
-        let window = (self.left.saturating_sub(later) / 4).clamp(SMALLEST_WINDOW, MAX_CREDIT);
+        let window = (self.left.saturating_sub(later) / 4).clamp(SMALLEST_WINDOW, FIRST_CREDIT);
         self.left = self.left.checked_sub(window)?;
         self.places = self.places.saturating_sub(1);
         Some(window)
+    }
+
+    /// How much larger a window may become that is worth `more`: within a quarter of what is left and not kept for others.
+    pub(super) fn widen(&mut self, more: u32) -> Option<u32> {
+        let later = self.places.saturating_mul(SMALLEST_WINDOW);
+        let more = more.min(self.left.saturating_sub(later) / 4);
+        if more < MIN_GRANT {
+            return None;
+        }
+        self.left -= more;
+        Some(more)
     }
 
     /// A tunnel is gone, and what came on it.
@@ -157,8 +209,8 @@ mod tests {
 
     #[test]
     fn grants_come_in_quarters_of_the_window_and_for_what_was_read_only() {
-        let mut receiving = Receiving::new(MAX_CREDIT);
-        let quarter = MAX_CREDIT / 4;
+        let mut receiving = Receiving::new(FIRST_CREDIT);
+        let quarter = FIRST_CREDIT / 4;
         for _ in 0..4 {
             receiving.on_data(MAX_DATA).unwrap();
         }
@@ -167,7 +219,8 @@ mod tests {
         for _ in 0..3 {
             receiving.on_read(MAX_DATA, true);
         }
-        assert_eq!(receiving.grant(), Some(quarter + 4 * FRAME_COST));
+        assert_eq!(receiving.grant(), Some(4 * (MAX_DATA as u32 + FRAME_COST)));
+        assert!(4 * MAX_DATA as u32 >= quarter);
         assert_eq!(receiving.grant(), None);
     }
 
@@ -178,12 +231,12 @@ mod tests {
         let windows: Vec<u32> = (0..64).map_while(|_| budget.take()).collect();
         assert_eq!(
             (windows.len(), windows[0], windows[3]),
-            (64, MAX_CREDIT, MAX_CREDIT)
+            (64, FIRST_CREDIT, FIRST_CREDIT)
         );
         assert!(windows.iter().all(|window| *window >= SMALLEST_WINDOW));
         assert!(windows.iter().sum::<u32>() <= waiting - waiting / 4);
         windows.into_iter().for_each(|window| budget.give_back(window));
-        assert_eq!(budget.take(), Some(MAX_CREDIT));
+        assert_eq!(budget.take(), Some(FIRST_CREDIT));
     }
 
     #[test]
@@ -204,6 +257,46 @@ mod tests {
         assert!(all <= u64::from(MOST), "{all}");
     }
 
+    /// What a reader that keeps up, or does not, is granted more when a window of it took so long.
+    fn growth(waits: bool, took: Duration) -> Option<u32> {
+        let (mut receiving, begin) = (Receiving::new(FIRST_CREDIT), Instant::now());
+        let quarter = FIRST_CREDIT / 4;
+        let grants = (0..5).map(|n| receiving.on_granted(quarter, waits, begin + took * n / 4));
+        grants.last().flatten()
+    }
+
+    #[test]
+    fn a_window_grows_when_the_way_there_and_back_is_what_is_waited_for() {
+        let at_rtt = Duration::from_millis(40);
+        assert_eq!(growth(true, at_rtt), Some(FIRST_CREDIT));
+        assert_eq!(growth(false, at_rtt), None, "the reader is what is slow");
+        assert_eq!(growth(true, Duration::from_millis(3)), None, "it is fast enough");
+        assert_eq!(
+            growth(true, Duration::from_secs(2)),
+            None,
+            "the line is what is slow"
+        );
+    }
+
+    #[test]
+    fn windows_grow_within_what_one_may_have_and_all_may_have_together() {
+        let waiting = 16 << 20;
+        let mut budget = Budget::of(waiting, 64);
+        let mut windows: Vec<u32> = (0..8).map_while(|_| budget.take()).collect();
+        for _ in 0..100 {
+            for window in &mut windows {
+                *window += budget
+                    .widen((*window).min(MAX_CREDIT - *window))
+                    .unwrap_or_default();
+            }
+        }
+        assert!(windows.iter().all(|window| *window <= MAX_CREDIT));
+        let others: Vec<u32> = (8..64).map_while(|_| budget.take()).collect();
+        assert_eq!(others.len(), 56, "those that come later have theirs");
+        let all: u32 = windows.iter().chain(&others).sum();
+        assert!(all <= waiting - waiting / 4, "{all}");
+    }
+
     proptest! {
         /// Whoever sends as much as it may, to somebody who reads as much as there is, is never stuck and never refused.
         #[test]
@@ -214,6 +307,7 @@ mod tests {
             let (mut sending, mut receiving) = (Sending::default(), Receiving::new(window));
             sending.grant(window).unwrap();
             let mut unread: std::collections::VecDeque<usize> = Default::default();
+            let mut time = Instant::now();
             for (send, read) in steps {
                 let sent = sending.take(send);
                 if sent > 0 {
@@ -222,7 +316,7 @@ mod tests {
                 } else {
                     prop_assert!(!unread.is_empty(), "nothing to read, nothing to send");
                 }
-                prop_assert!(unread.iter().sum::<usize>() <= window as usize);
+                prop_assert!(unread.iter().sum::<usize>() <= receiving.window() as usize);
                 let mut read = read;
                 while let Some(front) = unread.front_mut().filter(|_| read > 0) {
                     let now = read.min(*front);
@@ -234,6 +328,11 @@ mod tests {
                     }
                     if let Some(bytes) = receiving.grant() {
                         prop_assert_eq!(sending.grant(bytes), Ok(()));
+                        time += Duration::from_millis(10);
+                        if let Some(more) = receiving.on_granted(bytes, unread.is_empty(), time) {
+                            receiving.widen(more);
+                            prop_assert_eq!(sending.grant(more), Ok(()));
+                        }
                     }
                 }
             }

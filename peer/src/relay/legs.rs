@@ -39,7 +39,6 @@ pub(super) enum NoLeg {
 /// A new tunnel.
 pub(super) struct Leg {
     pub(super) id: TunnelId,
-    pub(super) window: u32,
     pub(super) pipe: Arc<Pipe>,
 }
 
@@ -93,6 +92,11 @@ impl Legs {
         self.lock().pipes.remove(&id)
     }
 
+    /// A window is worth `more`: what there is room for.
+    pub(super) fn widen(&self, more: u32) -> Option<u32> {
+        self.lock().budget.widen(more)
+    }
+
     /// What came on a tunnel is read or dropped.
     pub(super) fn give_back(&self, window: u32) {
         self.lock().budget.give_back(window);
@@ -133,7 +137,7 @@ impl Table {
         let window = self.budget.take().ok_or(NoLeg::Full)?;
         let pipe = Arc::new(Pipe::asked(window));
         self.pipes.insert(id, Arc::clone(&pipe));
-        Ok(Leg { id, window, pipe })
+        Ok(Leg { id, pipe })
     }
 }
 

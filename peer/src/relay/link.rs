@@ -139,7 +139,7 @@ impl Link {
     }
 
     fn tunnel(self: &Arc<Self>, leg: Leg) -> Tunnel {
-        Tunnel::new(leg.id, leg.window, leg.pipe, Arc::clone(self))
+        Tunnel::new(leg.id, leg.pipe, Arc::clone(self))
     }
 
     /// Sends a frame before all data. One that cannot be sent ends the connection: grants and answers must not get lost.
@@ -170,6 +170,11 @@ impl Link {
         if self.legs.remove(tunnel).is_some() {
             self.outbox.frame_in_order(&RelayFrame::Close { tunnel, reason });
         }
+    }
+
+    /// The window of a tunnel is worth `more`: what there is room for.
+    pub(super) fn widen(&self, more: u32) -> Option<u32> {
+        self.legs.widen(more)
     }
 
     /// A tunnel is dropped.

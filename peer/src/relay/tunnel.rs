@@ -17,11 +17,12 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
+    time::Instant,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Frames of one tunnel that wait for the socket: one that is being written and the next one.
-const QUEUED: usize = 2;
+/// Frames of one tunnel that wait for the socket: a sealed chunk, which is then written with one call and for one wake-up.
+const QUEUED: usize = 4;
 
 /// Why a tunnel is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -142,7 +143,7 @@ impl Pipe {
     }
 
     /// Reads what there is. With it, what is to be granted for it.
-    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Option<u32>>> {
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Option<Grant>>> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.unread.is_empty() {
@@ -166,7 +167,22 @@ impl Pipe {
             }
         }
         let is_open = matches!(state.stage, Stage::Open);
-        Poll::Ready(Ok(is_open.then(|| state.receiving.grant()).flatten()))
+        let grant = is_open.then(|| state.receiving.grant()).flatten();
+        let waits = state.unread.is_empty();
+        Poll::Ready(Ok(grant.map(|bytes| Grant {
+            bytes,
+            more: state.receiving.on_granted(bytes, waits, Instant::now()),
+        })))
+    }
+
+    /// There is room for a window that is so much larger.
+    fn widen(&self, more: u32) {
+        self.lock().receiving.widen(more);
+    }
+
+    /// How much was granted to the other side, and not given back.
+    fn window(&self) -> u32 {
+        self.lock().receiving.window()
     }
 
     /// How many of `wanted` bytes are to be sent now, in one frame.
@@ -226,22 +242,23 @@ fn wake(waiting: &mut Option<Waker>) {
     }
 }
 
+/// What is to be granted to the other side.
+struct Grant {
+    bytes: u32,
+    /// What is worth granting on top, if there is room for it.
+    more: Option<u32>,
+}
+
 /// One end of a tunnel. Dropping it closes the tunnel.
 pub struct Tunnel {
     id: TunnelId,
-    window: u32,
     pipe: Arc<Pipe>,
     link: Arc<Link>,
 }
 
 impl Tunnel {
-    pub(super) fn new(id: TunnelId, window: u32, pipe: Arc<Pipe>, link: Arc<Link>) -> Self {
-        Self {
-            id,
-            window,
-            pipe,
-            link,
-        }
+    pub(super) fn new(id: TunnelId, pipe: Arc<Pipe>, link: Arc<Link>) -> Self {
+        Self { id, pipe, link }
     }
 
     /// The leg's number.
@@ -251,7 +268,7 @@ impl Tunnel {
 
     /// How much was granted to the other side.
     pub(super) fn window(&self) -> u32 {
-        self.window
+        self.pipe.window()
     }
 
     /// Waits for the answer of the other side.
@@ -271,8 +288,11 @@ impl AsyncRead for Tunnel {
         let before = buf.filled().len();
         let grant = ready!(self.pipe.poll_read(cx, buf))?;
         self.link.on_read((buf.filled().len() - before) as u64);
-        if let Some(bytes) = grant {
+        if let Some(Grant { bytes, more }) = grant {
             let tunnel = self.id;
+            let more = more.and_then(|more| self.link.widen(more)).unwrap_or_default();
+            self.pipe.widen(more);
+            let bytes = bytes + more;
             self.link.tell(&RelayFrame::Credit { tunnel, bytes });
         }
         Poll::Ready(Ok(()))
@@ -303,7 +323,7 @@ impl Drop for Tunnel {
     fn drop(&mut self) {
         self.close();
         self.pipe.forget();
-        self.link.give_back(self.window);
+        self.link.give_back(self.pipe.window());
     }
 }
 

@@ -27,15 +27,19 @@ use bincode::{Decode, Encode};
 /// The WebSocket subprotocol: these frames, in this version.
 pub const SUBPROTOCOL: &str = "p2p-relay.1";
 
-/// Bytes in one data frame: large enough that headers and system calls do not count, small enough that tunnels take turns.
-pub const MAX_DATA: usize = 64 * 1024;
+/// Bytes in one data frame: large enough that headers and system calls do not count, small enough that tunnels take turns. A little
+/// more than 64 KiB, so that a sealed chunk of 256 KiB with its headers is four frames and not four and a tiny one.
+pub const MAX_DATA: usize = 64 * 1024 + 64;
 
 /// What a data frame uses up of the credit beside its bytes: its headers (up to 15 bytes), and what it costs to keep it (a place
 /// in a queue, and the least that is allocated).
 pub const FRAME_COST: u32 = 64;
 
-/// What may be granted for one direction of a tunnel at a time, and what is granted to begin with: 10 MiB/s at 100 ms.
-pub const MAX_CREDIT: u32 = 1024 * 1024;
+/// What is granted for one direction of a tunnel to begin with, at most: 10 MiB/s at 100 ms.
+pub const FIRST_CREDIT: u32 = 1024 * 1024;
+
+/// What may be granted for one direction of a tunnel at a time, to a sender whose bytes are read as they come: 40 MiB/s at 100 ms.
+pub const MAX_CREDIT: u32 = 4 * FIRST_CREDIT;
 
 /// The smallest grant, the first one excepted: a sender is not to be flooded with grants of single bytes.
 pub const MIN_GRANT: u32 = 1024;

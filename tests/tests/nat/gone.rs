@@ -1,7 +1,7 @@
 //! Peers that vanish without a word: the relay notices, whatever was on its way to them.
 
 use p2p_shared::crypto::identity::Identity;
-use p2p_shared::protocol::relay::{CloseReason, FRAME_COST, MAX_CREDIT, MAX_DATA, RelayFrame, TunnelId};
+use p2p_shared::protocol::relay::{CloseReason, FIRST_CREDIT, FRAME_COST, MAX_DATA, RelayFrame, TunnelId};
 use p2p_tests::lab::Lab;
 use p2p_tests::netlab::cast::PublicTracker;
 use p2p_tests::netlab::{self, Namespace, Net, Plan, TRACKER, TRACKER_PORT};
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// What a tunnel may carry before its reader grants more.
-const FRAMES: usize = MAX_CREDIT as usize / (MAX_DATA + FRAME_COST as usize);
+const FRAMES: usize = FIRST_CREDIT as usize / (MAX_DATA + FRAME_COST as usize);
 
 /// Granted anew this often, the reader is one that reads.
-const FLOWING: u32 = 4 * MAX_CREDIT;
+const FLOWING: u32 = 4 * FIRST_CREDIT;
 
 /// A relay's client on a machine of the laboratory.
 struct Placed<'a> {
@@ -116,7 +116,7 @@ fn peers_that_vanish_are_noticed_within_twenty_seconds_whatever_was_on_its_way_t
     let mut others = [1, 2, 3].map(|site| place(site).connect(site as u8 + 1));
     let mut numbers = Vec::new();
     for (n, (peer, client)) in others.iter_mut().enumerate() {
-        let made = tunnel((&mut stays, 2 * n as u32), (client, peer.key), MAX_CREDIT);
+        let made = tunnel((&mut stays, 2 * n as u32), (client, peer.key), FIRST_CREDIT);
         numbers.push(runtime.block_on(made).0);
     }
     // One is there and has nothing to do, one reads, one does not: its window is shut when it vanishes.

@@ -2,7 +2,7 @@
 
 use crate::scene::Scene;
 use p2p_shared::crypto::identity::Identity;
-use p2p_shared::protocol::relay::{FRAME_COST, MAX_CREDIT, MAX_DATA};
+use p2p_shared::protocol::relay::{FIRST_CREDIT, FRAME_COST, MAX_DATA};
 use p2p_tests::measure::resident_mib;
 use p2p_tests::relay_client::{Event, Registered, tunnel};
 use p2p_tests::slow_readers::SlowReaders;
@@ -46,8 +46,8 @@ fn two_hundred_slow_readers_cost_what_they_granted_and_hold_up_nobody() {
         let mut slow = SlowReaders::start(address, &peers, CREDIT).await;
         slow.full().await;
         let (mut a, mut b) = (anna.connect(address).await, bob.connect(address).await);
-        let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), MAX_CREDIT).await;
-        for _ in 0..MAX_CREDIT as usize / (MAX_DATA + FRAME_COST as usize) {
+        let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), FIRST_CREDIT).await;
+        for _ in 0..FIRST_CREDIT as usize / (MAX_DATA + FRAME_COST as usize) {
             a.send_data(near, &[7; MAX_DATA]).await;
             assert!(matches!(b.next().await, Event::Data(tunnel, bytes) if tunnel == far && bytes.len() == MAX_DATA));
         }
@@ -65,7 +65,7 @@ fn two_hundred_slow_readers_cost_what_they_granted_and_hold_up_nobody() {
 fn who_reads_a_kibibyte_a_second_is_kept() {
     let scene = Scene::with(|launch| launch.args(["--lease", "600"]));
     let peers = registered(&scene, 1);
-    let mut slow = scene.run(SlowReaders::start(scene.tracker.address(), &peers, MAX_CREDIT));
+    let mut slow = scene.run(SlowReaders::start(scene.tracker.address(), &peers, FIRST_CREDIT));
     scene.run(slow.full());
     let running = async { tokio::time::timeout(LONG, slow.ended()).await };
     let ended = scene.run_for(LONG * 2, running);

@@ -3,7 +3,7 @@
 use crate::scene::Scene;
 use bytes::Bytes;
 use p2p_shared::protocol::relay::{
-    CloseReason, EndReason, FRAME_COST, MAX_CREDIT, MAX_DATA, RefuseReason, RelayFrame, TunnelId,
+    CloseReason, EndReason, FIRST_CREDIT, FRAME_COST, MAX_DATA, RefuseReason, RelayFrame, TunnelId,
 };
 use p2p_tests::measure::resident_mib;
 use p2p_tests::relay_client::{Event, RelayClient, tunnel};
@@ -34,10 +34,10 @@ fn a_reader_that_stops_costs_what_it_granted_and_holds_up_nobody() {
         let (mut s, mut b) = (stuck.connect(address).await, bob.connect(address).await);
         let mut legs = Vec::new();
         for n in 0..TUNNELS {
-            legs.push(tunnel((&mut a, 2 * n), (&mut s, stuck.key), MAX_CREDIT).await.0);
+            legs.push(tunnel((&mut a, 2 * n), (&mut s, stuck.key), FIRST_CREDIT).await.0);
         }
-        let (near, far) = tunnel((&mut a, 1000), (&mut b, bob.key), MAX_CREDIT).await;
-        let full = MAX_CREDIT as usize / (MAX_DATA + FRAME_COST as usize);
+        let (near, far) = tunnel((&mut a, 1000), (&mut b, bob.key), FIRST_CREDIT).await;
+        let full = FIRST_CREDIT as usize / (MAX_DATA + FRAME_COST as usize);
         for leg in legs {
             for _ in 0..full {
                 a.send_data(leg, &[7; MAX_DATA]).await;
@@ -82,10 +82,10 @@ fn a_reader_that_grants_more_than_it_may_let_wait_is_ended() {
         let (mut a, mut s) = (anna.connect(address).await, stuck.connect(address).await);
         let mut legs = Vec::new();
         for n in 0..TUNNELS {
-            legs.push(tunnel((&mut a, 2 * n), (&mut s, stuck.key), MAX_CREDIT).await.0);
+            legs.push(tunnel((&mut a, 2 * n), (&mut s, stuck.key), FIRST_CREDIT).await.0);
         }
         for leg in legs {
-            for _ in 0..MAX_CREDIT as usize / (MAX_DATA + FRAME_COST as usize) {
+            for _ in 0..FIRST_CREDIT as usize / (MAX_DATA + FRAME_COST as usize) {
                 a.send_data(leg, &[7; MAX_DATA]).await;
             }
         }
@@ -112,8 +112,8 @@ fn tunnels_and_bytes_have_their_limits() {
     let address = scene.tracker.address();
     scene.run(async {
         let (mut a, mut b) = (anna.connect(address).await, bob.connect(address).await);
-        let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), MAX_CREDIT).await;
-        tunnel((&mut a, 2), (&mut b, bob.key), MAX_CREDIT).await;
+        let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), FIRST_CREDIT).await;
+        tunnel((&mut a, 2), (&mut b, bob.key), FIRST_CREDIT).await;
         a.open(4, bob.key, 0).await;
         let (id, reason) = (TunnelId(4), RefuseReason::Busy);
         assert_eq!(a.frame().await, RelayFrame::Refused { tunnel: id, reason });
@@ -135,7 +135,7 @@ fn a_sender_above_its_rate_is_slowed_down_and_loses_nothing() {
     let address = scene.tracker.address();
     scene.run(async {
         let (mut a, mut b) = (anna.connect(address).await, bob.connect(address).await);
-        let (near, _) = tunnel((&mut a, 0), (&mut b, bob.key), MAX_CREDIT).await;
+        let (near, _) = tunnel((&mut a, 0), (&mut b, bob.key), FIRST_CREDIT).await;
         let begin = Instant::now();
         // A second's worth passes at once, the last frame when the others have been paid for.
         for _ in 0..10 {
@@ -164,7 +164,7 @@ fn a_tracker_that_stops_says_so_and_lets_tunnels_finish() {
             carl.connect(address).await,
         )
     });
-    let (near, far) = scene.run(tunnel((&mut a, 0), (&mut b, bob.key), MAX_CREDIT));
+    let (near, far) = scene.run(tunnel((&mut a, 0), (&mut b, bob.key), FIRST_CREDIT));
     scene.tracker.program.terminate();
     scene.run(async {
         let going = RelayFrame::GoingAway { elsewhere: None };

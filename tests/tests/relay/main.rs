@@ -6,7 +6,8 @@ mod scene;
 
 use bytes::Bytes;
 use p2p_shared::protocol::relay::{
-    CloseReason, EndReason, FRAME_COST, MAX_CREDIT, MAX_DATA, RefuseReason, RelayFrame, TunnelId,
+    CloseReason, EndReason, FIRST_CREDIT, FRAME_COST, MAX_CREDIT, MAX_DATA, RefuseReason, RelayFrame,
+    TunnelId,
 };
 use p2p_shared::websocket::{Opcode, write_head};
 use p2p_tests::relay_client::{Event, Registered, RelayClient, headers, masked, request, tunnel, visit};
@@ -28,7 +29,7 @@ fn two_peers_talk_through_the_relay_and_their_records_say_where() {
     assert_eq!(record(&scene), Value::Null);
     scene.run(async {
         let (mut a, mut b) = (anna.connect(address).await, bob.connect(address).await);
-        let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), MAX_CREDIT).await;
+        let (near, far) = tunnel((&mut a, 0), (&mut b, bob.key), FIRST_CREDIT).await;
         // More than is granted to begin with, in both directions.
         let chunk = Bytes::from(vec![7; MAX_DATA]);
         for _ in 0..40 {
@@ -225,7 +226,7 @@ fn who_breaks_the_rules_is_ended_with_the_reason_counted_and_nothing_of_it_passe
     let address = scene.tracker.address();
     scene.run(async {
         let (mut g, mut b) = (good.connect(address).await, bob.connect(address).await);
-        let (near, far) = tunnel((&mut g, 0), (&mut b, bob.key), MAX_CREDIT).await;
+        let (near, far) = tunnel((&mut g, 0), (&mut b, bob.key), FIRST_CREDIT).await;
         for (case, reason) in cases {
             let mut client = bad.connect(address).await;
             misbehave(case, &mut client, &bob).await;

@@ -4,7 +4,7 @@ use crate::node::{Node, relay_at, tunnel};
 use crate::{content, run};
 use p2p_peer::relay::{OpenError, RelayState, Tunnel, TunnelEnd};
 use p2p_shared::crypto::identity::Identity;
-use p2p_shared::protocol::relay::{MAX_CREDIT, RefuseReason};
+use p2p_shared::protocol::relay::{FIRST_CREDIT, RefuseReason};
 use p2p_tests::lab::Lab;
 use p2p_tests::programs::Tracker;
 use p2p_tests::tracker_caller::Caller;
@@ -47,7 +47,7 @@ fn a_reader_that_stops_stops_itself_alone_and_costs_no_more_than_its_window() {
         assert!(!writing.is_finished());
         let written = written.load(Ordering::SeqCst);
         assert!(
-            written <= MAX_CREDIT as usize,
+            written <= FIRST_CREDIT as usize,
             "{written} bytes that nobody reads"
         );
         let mut read = vec![0; all.len()];

@@ -8,7 +8,7 @@ mod slow;
 
 use clap::Parser;
 use p2p_shared::crypto::identity::Identity;
-use p2p_shared::protocol::relay::{FRAME_COST, MAX_CREDIT, MAX_DATA, RelayFrame, TunnelId};
+use p2p_shared::protocol::relay::{FIRST_CREDIT, FRAME_COST, MAX_DATA, RelayFrame, TunnelId};
 use p2p_tests::lab::Lab;
 use p2p_tests::measure::{cpu_seconds, resident_mib};
 use p2p_tests::process::{Launch, Program};
@@ -140,10 +140,10 @@ fn register(url: &str, count: u16) -> Vec<Registered> {
 /// One sends, one reads and grants.
 async fn send(address: SocketAddr, [from, to]: [Registered; 2], mib: usize) {
     let (mut a, mut b) = (from.connect(address).await, to.connect(address).await);
-    let (near, far) = tunnel((&mut a, 0), (&mut b, to.key), MAX_CREDIT).await;
+    let (near, far) = tunnel((&mut a, 0), (&mut b, to.key), FIRST_CREDIT).await;
     let reader = tokio::spawn(read(b, far, mib << 20));
     let frame = [7; MAX_DATA];
-    let mut credit = MAX_CREDIT;
+    let mut credit = FIRST_CREDIT;
     let cost = MAX_DATA as u32 + FRAME_COST;
     for _ in 0..(mib << 20) / MAX_DATA {
         while credit < cost {
@@ -166,7 +166,7 @@ async fn read(mut client: RelayClient, tunnel: TunnelId, mut bytes: usize) {
         };
         bytes -= data.len();
         taken += data.len() as u32 + FRAME_COST;
-        if taken >= MAX_CREDIT / 4 {
+        if taken >= FIRST_CREDIT / 4 {
             let bytes = std::mem::take(&mut taken);
             client.send(&RelayFrame::Credit { tunnel, bytes }).await;
         }
@@ -179,13 +179,13 @@ async fn stall(address: SocketAddr, peers: &[Registered]) -> (RelayClient, Relay
     let mut legs = Vec::new();
     for n in 0..14 {
         legs.push(
-            tunnel((&mut a, 2 * n), (&mut s, peers[1].key), MAX_CREDIT)
+            tunnel((&mut a, 2 * n), (&mut s, peers[1].key), FIRST_CREDIT)
                 .await
                 .0,
         );
     }
     for leg in legs {
-        for _ in 0..MAX_CREDIT as usize / (MAX_DATA + FRAME_COST as usize) {
+        for _ in 0..FIRST_CREDIT as usize / (MAX_DATA + FRAME_COST as usize) {
             a.send_data(leg, &[7; MAX_DATA]).await;
         }
     }

@@ -1,7 +1,7 @@
 //! Slow readers with fast senders: what they cost the tracker, other tunnels and whoever asks for its health.
 
 use crate::{register, send};
-use p2p_shared::protocol::relay::MAX_CREDIT;
+use p2p_shared::protocol::relay::FIRST_CREDIT;
 use p2p_tests::measure::{cpu_seconds, resident_mib};
 use p2p_tests::relay_client::Registered;
 use p2p_tests::slow_readers::{SIP, SlowReaders};
@@ -31,7 +31,7 @@ pub(crate) async fn measure(address: SocketAddr, pid: u32, tunnels: u16, mib: us
             alone.take(address, pid, pair, mib).await;
         }
         let before = resident();
-        let mut slow = SlowReaders::start(address, crowd, MAX_CREDIT).await;
+        let mut slow = SlowReaders::start(address, crowd, FIRST_CREDIT).await;
         slow.full().await;
         let since = tokio::time::Instant::now();
         for _ in 0..ROUNDS {
