@@ -4,7 +4,10 @@
 //! side knows which one to expect of the other, both show theirs, and no name, date or authority plays a part. Who we talk to is
 //! then proved once more, by the Noise session inside.
 
-use super::Fingerprint;
+use super::{
+    Fingerprint,
+    randomness::{System, X25519},
+};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::{
@@ -110,8 +113,8 @@ impl Credentials {
     }
 }
 
-/// A new Ed25519 key (RFC 8410: 32 random bytes behind a fixed head). The system's randomness, and not that of aws-lc, which spends 40 ms
-/// of every program's start on measuring the processor's jitter.
+/// A new Ed25519 key (RFC 8410: 32 random bytes behind a fixed head). The system's randomness, as in all of
+/// [`super::randomness`]: every start of a program would wait for aws-lc's.
 fn new_key() -> Result<PrivatePkcs8KeyDer<'static>, TlsError> {
     const HEAD: [u8; 16] = [
         0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -125,7 +128,8 @@ fn new_key() -> Result<PrivatePkcs8KeyDer<'static>, TlsError> {
 /// The one of the whole program, with X25519 alone: so the first packet of a connection is one datagram.
 fn provider() -> CryptoProvider {
     CryptoProvider {
-        kx_groups: vec![aws_lc_rs::kx_group::X25519],
+        kx_groups: vec![&X25519],
+        secure_random: &System,
         ..aws_lc_rs::default_provider()
     }
 }

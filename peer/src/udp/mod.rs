@@ -1,7 +1,7 @@
 //! The peer's one UDP socket, and what is done on it: asking how others see us, punching, QUIC.
 //!
 //! In reading order: the socket beside the TCP listener (`bind`), what its datagrams are (`sort`) and who may be heard
-//! (`guests`), the socket that quinn is given (`socket`), QUIC with the certificates that the sealed offers name (`certificate`, `quic`) and
+//! (`guests`), the socket that quinn is given (`socket`), QUIC with the certificates that the sealed offers name (`certificate`, `randomness`, `quic`) and
 //! its stream as a wire (`stream`), rounds of punching (`punch`); STUN ([`StunServer`], `observe`); the router's port ([`mapping`]). [`UdpHandle`] is the way to all
 //! of it; the `port` holds it, and the UdpKeeper actor, permanent, keeps it going.
 
@@ -15,6 +15,7 @@ mod observe;
 mod port;
 mod punch;
 mod quic;
+mod randomness;
 mod server;
 mod socket;
 mod sort;
