@@ -293,6 +293,25 @@ impl SessionState {
         Ok(vec![Action::Serve(file, chunk)])
     }
 
+    /// What they asked for before we knew whether we have the file.
+    pub(super) fn take_early(&mut self, file: FileHash, answered: Answered) -> Vec<Action> {
+        let early = self
+            .files
+            .get_mut(&file)
+            .map(|known| std::mem::take(&mut known.early));
+        let mut actions = Vec::new();
+        for chunk in early.unwrap_or_default() {
+            match self.on_request(file, chunk, answered) {
+                Ok(answer) => actions.extend(answer),
+                Err(violation) => {
+                    actions.push(Action::Close(CloseReason::Violation(violation)));
+                    return actions;
+                }
+            }
+        }
+        actions
+    }
+
     fn on_cancel(&mut self, file: FileHash, chunk: ChunkIndex) -> Action {
         let early = self.files.get_mut(&file).map(|attachment| &mut attachment.early);
         let waits =

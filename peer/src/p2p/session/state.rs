@@ -415,25 +415,6 @@ impl SessionState {
         }
     }
 
-    /// What they asked for before we knew whether we have the file.
-    fn take_early(&mut self, file: FileHash, answered: Answered) -> Vec<Action> {
-        let early = self
-            .files
-            .get_mut(&file)
-            .map(|known| std::mem::take(&mut known.early));
-        let mut actions = Vec::new();
-        for chunk in early.unwrap_or_default() {
-            match self.on_request(file, chunk, answered) {
-                Ok(answer) => actions.extend(answer),
-                Err(violation) => {
-                    actions.push(Action::Close(CloseReason::Violation(violation)));
-                    return actions;
-                }
-            }
-        }
-        actions
-    }
-
     /// This side did not read for `length`: no buffer was free.
     pub fn on_own_pause(&mut self, length: Duration) {
         self.requests.on_own_pause(length);
