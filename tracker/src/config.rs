@@ -224,7 +224,7 @@ fn merge(flags: &Flags, file: FileConfig) -> Result<(Config, Logging), ConfigErr
     };
     let requests = flags.requests.or(file.requests);
     // Who is alone on the machine needs no limit.
-    config.requests = requests.unwrap_or(if config.is_public() { DEFAULT_REQUESTS } else { 0 });
+    config.requests = requests.unwrap_or_else(|| if config.is_public() { DEFAULT_REQUESTS } else { 0 });
     let logging = Logging {
         format: flags.log_format.or(file.log_format).unwrap_or_default(),
         filter: flags

@@ -124,7 +124,7 @@ impl Connections {
                 relays: Vec::new(),
             })
         });
-        self.take_hints(file, hints, Named::ByPeer, now)
+        self.take_hints(file, hints, Named::Peer, now)
     }
 }
 

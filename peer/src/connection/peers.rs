@@ -28,11 +28,11 @@ const MOST_HIDDEN: usize = 65_536;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     /// A tracker or a ticket. Those that it names now count more than those that were named before.
-    ByTracker,
+    Tracker,
     /// The peer itself.
-    ByItself,
+    Itself,
     /// Some other peer, that nobody vouches for.
-    ByPeer,
+    Peer,
 }
 
 /// A peer, as far as the table is concerned.
@@ -96,7 +96,7 @@ impl Peer {
         let known = self.addresses.len();
         let mut news = 0;
         for address in addresses.into_iter().take(most) {
-            let has_room = by != Named::ByPeer || self.addresses.len() < most;
+            let has_room = by != Named::Peer || self.addresses.len() < most;
             if has_room && !self.addresses.contains(&address) {
                 self.addresses.push(address);
                 news += 1;
@@ -218,7 +218,7 @@ impl Connections {
         hints: impl IntoIterator<Item = Hint>,
         now: Instant,
     ) -> Vec<Action> {
-        self.take_hints(file, hints, Named::ByTracker, now)
+        self.take_hints(file, hints, Named::Tracker, now)
     }
 
     pub(super) fn take_hints(
@@ -254,8 +254,8 @@ impl Connections {
         let of_file = self.peers.values().filter(|peer| peer.files.contains_key(file));
         let known = of_file.count();
         match by {
-            Named::ByPeer => known < most / 2,
-            Named::ByTracker | Named::ByItself => known < most || self.forget_worst(file),
+            Named::Peer => known < most / 2,
+            Named::Tracker | Named::Itself => known < most || self.forget_worst(file),
         }
     }
 

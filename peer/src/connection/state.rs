@@ -205,7 +205,7 @@ impl Connections {
         let peer = self.peer(new.key);
         if new.path != PathKind::Direct {
             // Where it says it listens is worth a dial.
-            peer.learn(new.listen.clone(), Vec::new(), most, Named::ByItself);
+            peer.learn(new.listen.clone(), Vec::new(), most, Named::Itself);
         }
         let kept = Session {
             key: new.key,

@@ -63,7 +63,10 @@ pub(crate) fn read(
 ) -> Result<Ordered, BadOrder> {
     let name = order.name.or_else(|| replaced.map(|key| key.name.clone()));
     let name = name.filter(|name| is_name(name)).ok_or(BadOrder::Name)?;
-    let scope = order.scope.map(scope_of).or(replaced.map(|key| key.scope));
+    let scope = order
+        .scope
+        .map(scope_of)
+        .or_else(|| replaced.map(|key| key.scope));
     let life = order.expires_in.map(|life| match life {
         1..=LONGEST_LIFE => Ok(now + life * 1000),
         _ => Err(BadOrder::Life(life)),

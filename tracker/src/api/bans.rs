@@ -51,7 +51,7 @@ pub(super) async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<we
     bans.retain(|ban| cursor.is_none_or(|cursor| ban.peer > cursor));
     let next = bans
         .get(limit)
-        .and(limit.checked_sub(1))
+        .and_then(|_| limit.checked_sub(1))
         .map(|last| bans[last].peer.to_string());
     bans.truncate(limit);
     Ok(web::Json(BansPage {

@@ -50,7 +50,7 @@ pub(super) async fn list(api: web::Data<Api>, request: HttpRequest) -> Result<we
     keys.retain(|key| cursor.as_ref().is_none_or(|cursor| key.stored.id > *cursor));
     let next = keys
         .get(limit)
-        .and(limit.checked_sub(1))
+        .and_then(|_| limit.checked_sub(1))
         .map(|last| keys[last].stored.id.clone());
     keys.truncate(limit);
     Ok(web::Json(KeysPage {

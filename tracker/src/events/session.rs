@@ -205,7 +205,7 @@ impl MonitorSession {
     fn pass_on(&mut self, published: &Published, ctx: &mut Ctx) {
         match published {
             Published::Event { event, text } if self.subscription.wants(event) => {
-                self.send(text.clone(), ctx)
+                self.send(text.clone(), ctx);
             }
             Published::Event { .. } => {}
             Published::Resync { missed } => self.begin_anew(Some(*missed), ctx),
