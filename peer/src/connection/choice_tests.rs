@@ -97,7 +97,7 @@ fn a_relay_that_was_not_known_ends_the_pause() {
     let mut paths = tried(8, Attempt::Tunnel, now);
     assert!(due_after(&mut paths, Attempt::Tunnel, now) > Some(1000));
     paths.on_new_relay();
-    assert_eq!(due_after(&mut paths, Attempt::Tunnel, now), Some(500));
+    assert_eq!(due_after(&mut paths, Attempt::Tunnel, now), Some(250));
 }
 
 #[test]

@@ -258,17 +258,17 @@ fn a_relay_that_opens_or_welcomes_twice_or_takes_a_number_that_is_not_its_own_is
 
 /// Everything that comes from this relay is from peers that have not said who they are.
 #[test]
-fn two_hundred_and_fifty_six_strangers_are_let_in_and_the_next_one_when_one_has_proved_who_it_is() {
+fn two_hundred_and_fifty_six_strangers_are_let_in_four_of_each_and_the_next_one_when_one_has_proved_who_it_is()
+ {
     const STRANGERS: u32 = 256;
+    const OF_EACH: u32 = 4;
     let lab = Lab::new();
     let tracker = Tracker::start(&lab);
     run(async {
         let mut scene = Scene::new(&tracker).await;
-        let peer = scene.stranger;
-        let offer = |n: u32| RelayFrame::Open {
-            tunnel: TunnelId(2 * n + 1),
-            peer,
-            credit: 0,
+        let key = |n: u32| {
+            let seed = u8::try_from(n / OF_EACH + 10).unwrap();
+            Identity::from_secret([seed; 32]).public_key()
         };
         let playing = async {
             let mut relay = Played::accept(&scene.listener).await;
@@ -277,25 +277,46 @@ fn two_hundred_and_fifty_six_strangers_are_let_in_and_the_next_one_when_one_has_
             relay.tell(&RelayFrame::Refused { tunnel, reason }).await;
             relay
         };
-        let (_, mut relay) = tokio::join!(scene.node.relays.open(&scene.at, peer), playing);
+        let (_, mut relay) = tokio::join!(scene.node.relays.open(&scene.at, scene.stranger), playing);
+        // The places are held beyond the tunnels, which would use up what the relay keeps.
         let mut places = Vec::new();
         for n in 0..STRANGERS {
-            relay.tell(&offer(n)).await;
-            // The place is held beyond the tunnel, which would use up what the relay keeps.
+            relay.tell(&offer(n, key(n))).await;
             places.push(scene.node.incoming().await.place);
+            if places.len() == OF_EACH as usize {
+                assert_eq!(relay.refuses(STRANGERS, key(0)).await, RefuseReason::Busy);
+            }
         }
-        relay.tell(&offer(STRANGERS)).await;
-        let refused = loop {
-            let message = relay.next().await.expect("it stays connected");
+        let another = scene.stranger;
+        assert_eq!(relay.refuses(STRANGERS + 1, another).await, RefuseReason::Busy);
+        drop(places.pop());
+        relay.tell(&offer(STRANGERS + 2, another)).await;
+        assert_eq!(scene.node.incoming().await.peer, another);
+    });
+}
+
+fn offer(n: u32, peer: PublicKey) -> RelayFrame {
+    RelayFrame::Open {
+        tunnel: TunnelId(2 * n + 1),
+        peer,
+        credit: 0,
+    }
+}
+
+impl Played {
+    /// Offers a tunnel that is to be refused, and says why it was.
+    async fn refuses(&mut self, n: u32, peer: PublicKey) -> RefuseReason {
+        self.tell(&offer(n, peer)).await;
+        loop {
+            let message = self.next().await.expect("it stays connected");
             match decode_frame(message.payload()).unwrap() {
-                IncomingFrame::Frame(RelayFrame::Refused { tunnel, reason }) => break (tunnel, reason),
+                IncomingFrame::Frame(RelayFrame::Refused { tunnel, reason }) => {
+                    assert_eq!(tunnel, TunnelId(2 * n + 1));
+                    return reason;
+                }
                 IncomingFrame::Frame(RelayFrame::Opened { .. } | RelayFrame::Close { .. }) => {}
                 other => panic!("{other:?}"),
             }
-        };
-        assert_eq!(refused, (TunnelId(2 * STRANGERS + 1), RefuseReason::Busy));
-        drop(places.pop());
-        relay.tell(&offer(STRANGERS + 1)).await;
-        assert_eq!(scene.node.incoming().await.peer, peer);
-    });
+        }
+    }
 }

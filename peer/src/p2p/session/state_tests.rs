@@ -5,12 +5,12 @@ use p2p_shared::{
     bitfield::Bitfield, chunker::CHUNK_SIZE, id::MerkleRoot, merkle::MerkleProof, protocol::RejectReason,
 };
 
-#[path = "early_tests.rs"]
-mod early;
 #[path = "have_tests.rs"]
 mod haves;
 #[path = "race_tests.rs"]
 mod races;
+#[path = "request_tests.rs"]
+mod requests;
 
 const FILE: FileHash = FileHash([1; 32]);
 const CHUNKS: u32 = 20;
@@ -479,24 +479,4 @@ fn the_first_round_trip_is_told_to_who_fetches_once() {
         let is_told = matches!(actions[..], [Action::Tell(FILE, ChunkNews::RoundTrip(_))]);
         assert_eq!(is_told, nonce == 1);
     }
-}
-
-#[test]
-fn two_files_share_the_window() {
-    let mut pair = Pair::fetching();
-    let other = FileHash([2; 32]);
-    pair.b.holds.insert(other, Bitfield::full(CHUNKS));
-    let actions = pair.a.state.attach(wanted(other));
-    pair.a.carry_out(actions);
-    pair.settle();
-    assert_eq!(
-        (pair.a.state.room(&FILE).free, pair.a.state.room(&other).free),
-        (2, 2)
-    );
-    let actions = pair.a.state.request(FILE, vec![at(0), at(1)], pair.now);
-    pair.a.carry_out(actions);
-    assert_eq!(
-        (pair.a.state.room(&FILE).free, pair.a.state.room(&other).free),
-        (0, 2)
-    );
 }

@@ -1,4 +1,4 @@
-//! Requests that travel right behind the attach, before the other side knows whether it has the file.
+//! Requests: right behind the attach, before the other side knows whether it has the file; of whom none are sent; several files at once.
 
 use super::*;
 
@@ -48,4 +48,24 @@ fn who_has_said_that_it_chokes_is_not_asked() {
         &actions[..],
         [Action::Tell(FILE, ChunkNews::NotAsked { chunks, .. })] if chunks[..] == [at(0)]
     ));
+}
+
+#[test]
+fn two_files_share_the_window() {
+    let mut pair = Pair::fetching();
+    let other = FileHash([2; 32]);
+    pair.b.holds.insert(other, Bitfield::full(CHUNKS));
+    let actions = pair.a.state.attach(wanted(other));
+    pair.a.carry_out(actions);
+    pair.settle();
+    assert_eq!(
+        (pair.a.state.room(&FILE).free, pair.a.state.room(&other).free),
+        (2, 2)
+    );
+    let actions = pair.a.state.request(FILE, vec![at(0), at(1)], pair.now);
+    pair.a.carry_out(actions);
+    assert_eq!(
+        (pair.a.state.room(&FILE).free, pair.a.state.room(&other).free),
+        (0, 2)
+    );
 }
