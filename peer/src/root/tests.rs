@@ -322,7 +322,7 @@ fn a_policy_that_leaves_no_path_is_refused() {
         let line = share(&sharer, &path).await;
         let config = Config {
             policy: Policy::DirectOnly,
-            ..Config::loopback(&folder.path().join("fetcher"))
+            ..Config::loopback(folder.path().join("fetcher"))
         };
         let fetcher = Peer::start(config).await.unwrap();
         let request = GetRequest {
@@ -346,7 +346,7 @@ fn what_was_to_come_through_relays_only_does_until_somebody_says_otherwise_and_t
         let sharer = start(&folder.path().join("sharer")).await;
         let config = Config {
             mode: Mode::Resume,
-            ..Config::loopback(&folder.path().join("fetcher"))
+            ..Config::loopback(folder.path().join("fetcher"))
         };
         let fetcher = Peer::start(config).await.unwrap();
         let line = share(&sharer, &path).await;

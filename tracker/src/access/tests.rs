@@ -87,7 +87,7 @@ fn a_key_keeps_its_counters_over_rings_and_a_revoked_one_is_told_to_the_store() 
         last_used: 5,
         relayed: MonthUse::default(),
     };
-    assert_eq!(access.take_uses(), [used.clone()]);
+    assert_eq!(access.take_uses(), std::slice::from_ref(&used));
     assert_eq!(access.take_uses(), []);
     access.give_back(vec![used.clone(), used.clone()]);
     assert_eq!(access.take_uses(), [used]);

@@ -281,7 +281,9 @@ impl Handler<AttachFile> for PeerSession {
             shared,
             owner,
         } = message;
-        self.farewell.attach(wanted.file, owner);
+        if let Some(owner) = owner.read() {
+            self.farewell.attach(wanted.file, owner);
+        }
         self.opened.extend(shared.map(|shared| (wanted.file, shared)));
         let actions = self.state.attach(wanted);
         self.carry_out(actions, ctx);

@@ -8,7 +8,7 @@ use super::{
     attachment::Wanted,
     close::CloseReason,
     messages::{
-        AnnounceChunk, AttachFile, CancelChunk, CloseSession, DescribeSession, DetachFile, NamePeers,
+        AnnounceChunk, AttachFile, CancelChunk, CloseSession, DescribeSession, DetachFile, NamePeers, Owner,
         RequestChunks, RequestHashes, RetireSession, ServeFile, SetInterest,
     },
     news::{ChunkEvent, SessionInfo},
@@ -60,8 +60,9 @@ impl SessionHandle {
         &self.about
     }
 
-    /// Fetches a file over it, and serves what we hold of it (`shared`); what happens to it is told to `owner`.
+    /// Fetches a file over it, and serves what we hold of it (`shared`); what happens to it is told to `owner`, its end always.
     pub fn attach(&self, wanted: Wanted, shared: Option<Arc<dyn Shared>>, owner: Recipient<ChunkEvent>) {
+        let owner = Owner::new(owner, Arc::clone(&self.about), wanted.file);
         self.address.do_send(AttachFile {
             wanted,
             shared,

@@ -3,7 +3,8 @@
 use super::{
     attachment::Wanted,
     close::CloseReason,
-    news::{ChunkEvent, SessionInfo},
+    handle::About,
+    news::{ChunkEvent, ChunkNews, Detached, SessionInfo},
 };
 use crate::p2p::shelf::Shared;
 use actix::{Message, Recipient};
@@ -20,7 +21,48 @@ pub(super) struct AttachFile {
     pub wanted: Wanted,
     /// What we hold of it, if that can be read already.
     pub shared: Option<Arc<dyn Shared>>,
-    pub owner: Recipient<ChunkEvent>,
+    pub owner: Owner,
+}
+
+/// Who is told what happens to a file: also if the session never reads that, for it has ended or is about to.
+pub(super) struct Owner {
+    recipient: Option<Recipient<ChunkEvent>>,
+    about: Arc<About>,
+    file: FileHash,
+}
+
+impl Owner {
+    /// Nobody has read of it yet.
+    pub fn new(recipient: Recipient<ChunkEvent>, about: Arc<About>, file: FileHash) -> Self {
+        Self {
+            recipient: Some(recipient),
+            about,
+            file,
+        }
+    }
+
+    /// The session has read of it, and tells the rest.
+    pub fn read(mut self) -> Option<Recipient<ChunkEvent>> {
+        self.recipient.take()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let Some(recipient) = self.recipient.take() else {
+            return;
+        };
+        recipient.do_send(ChunkEvent {
+            session: self.about.session,
+            peer: self.about.peer,
+            path: self.about.path,
+            file: self.file,
+            news: ChunkNews::Detached {
+                reason: Detached::Over,
+                unfinished: Vec::new(),
+            },
+        });
+    }
 }
 
 /// What we hold of a file that is fetched can be read from now on.

@@ -104,6 +104,8 @@ pub enum Detached {
     Theirs(DetachReason),
     /// The session ended.
     Closed(CloseReason),
+    /// The session had ended before it knew of the file.
+    Over,
 }
 
 /// What a session tells the table of connections.

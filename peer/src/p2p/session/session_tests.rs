@@ -185,6 +185,26 @@ async fn an_orderly_end_is_told_to_both_sides() {
 }
 
 #[actix_rt::test]
+async fn who_attaches_to_a_session_that_is_over_hears_that_it_is() {
+    let (near, far) = connection(KERNEL, pool(8)).await;
+    let near = session(near, MemoryShelf::default());
+    let far = session(far, MemoryShelf::with([file(1)]));
+    let mut before = Heard::of(&near.session, file(1).wanted());
+    far.session.close(CloseReason::Ours(GoodbyeReason::Stopped));
+    closed(&mut before).await;
+    let mut after = Heard::of(&near.session, file(1).wanted());
+    let over = |news| match news {
+        ChunkNews::Detached { reason, .. } => Some(reason),
+        _ => None,
+    };
+    // It may be ending still, and then says why.
+    assert!(matches!(
+        after.find(over).await,
+        Detached::Over | Detached::Closed(_)
+    ));
+}
+
+#[actix_rt::test]
 async fn an_end_without_a_goodbye_returns_what_was_asked_for() {
     let (near, far) = connection(KERNEL, pool(8)).await;
     let near = session(near, MemoryShelf::default());
