@@ -33,7 +33,7 @@ pub(super) struct Owner {
 
 impl Owner {
     /// Nobody has read of it yet.
-    pub fn new(recipient: Recipient<ChunkEvent>, about: Arc<About>, file: FileHash) -> Self {
+    pub(super) fn new(recipient: Recipient<ChunkEvent>, about: Arc<About>, file: FileHash) -> Self {
         Self {
             recipient: Some(recipient),
             about,
@@ -42,7 +42,7 @@ impl Owner {
     }
 
     /// The session has read of it, and tells the rest.
-    pub fn read(mut self) -> Option<Recipient<ChunkEvent>> {
+    pub(super) fn read(mut self) -> Option<Recipient<ChunkEvent>> {
         self.recipient.take()
     }
 }
