@@ -2,7 +2,7 @@
 //!
 //! A commit is on the disk of the server when it returns (`synchronous_commit`, of which the operator may ask more: the
 //! standby's disk, too). Every operation has a budget, and none waits for a server that is known to be away ([`pool`]).
-//! Frequent writes go as arrays ([`plan`], [`write`]). Each tracker is a replica with a row of its own, and the peers that
+//! Frequent writes go as arrays ([`plan`], [`mod@write`]). Each tracker is a replica with a row of its own, and the peers that
 //! registered at it are at home there. Never decides what a write means to a peer.
 
 mod access;
