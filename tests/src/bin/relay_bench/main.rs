@@ -141,11 +141,12 @@ fn register(url: &str, count: u16) -> Vec<Registered> {
 async fn send(address: SocketAddr, [from, to]: [Registered; 2], mib: usize) {
     let (mut a, mut b) = (from.connect(address).await, to.connect(address).await);
     let (near, far) = tunnel((&mut a, 0), (&mut b, to.key), FIRST_CREDIT).await;
-    let reader = tokio::spawn(read(b, far, mib << 20));
+    let frames = (mib << 20) / MAX_DATA;
+    let reader = tokio::spawn(read(b, far, frames * MAX_DATA));
     let frame = [7; MAX_DATA];
     let mut credit = FIRST_CREDIT;
     let cost = MAX_DATA as u32 + FRAME_COST;
-    for _ in 0..(mib << 20) / MAX_DATA {
+    for _ in 0..frames {
         while credit < cost {
             let RelayFrame::Credit { bytes, .. } = a.frame().await else {
                 panic!("credit is due");
